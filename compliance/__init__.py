@@ -1,0 +1,1 @@
+"""Duty: what the record says about the law and the targets. Imports mines only."""

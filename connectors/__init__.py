@@ -1,0 +1,1 @@
+"""The field: everything that speaks a protocol. Imports mines only."""

@@ -1,0 +1,1 @@
+"""The roof of minewatch: wires everything; imported by nobody."""
