@@ -239,8 +239,9 @@ class Tick:
     batches: tuple[SourcedBatch, ...] = ()
     links: tuple[LinkReport, ...] = ()
     acts: tuple[OperatorAct, ...] = ()
+    clock_step_ms: int = 0  # how far the wall clock had stepped away since the tick before; 0 = it ran on
 
     @property
     def quiet(self) -> bool:
-        """True where nothing was drained."""
-        return not (self.batches or self.links or self.acts)
+        """True where nothing was drained and the clock ran on."""
+        return not (self.batches or self.links or self.acts or self.clock_step_ms)

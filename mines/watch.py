@@ -1,0 +1,115 @@
+"""The watch: everything a tick does to the picture of the mine. `run` and `replay` step the very same one.
+
+Within a tick: every row steps the alarms; then links; then operator acts; then delays that fall due; then the image.
+Nothing here reads a clock: ticks carry their times, so the same ticks give the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from mines.alarms.desk import apply_act, ended_by_site
+from mines.alarms.limits import limit_table
+from mines.alarms.state import AlarmState
+from mines.alarms.step import step_rows, step_timers
+from mines.events import Event, EventKind
+from mines.model import LinkReport, LinkState, Point, RowKind, Tick
+from mines.process_image import ProcessImage
+from mines.rows import gather_rows, source_offsets
+
+LinkKey = tuple[str, int | None]
+
+
+class Watch:
+    """State of one mine as stepped by ticks: process image, alarms, links, the answers to operator acts."""
+
+    def __init__(self, points_per_source: Sequence[Sequence[Point]], next_seq: int) -> None:
+        """Points of each source in the site's order of sources; `next_seq` numbers the next event."""
+        self.points: tuple[Point, ...] = tuple(point for points in points_per_source for point in points)
+        self.offsets = source_offsets([len(points) for points in points_per_source])
+        self.image = ProcessImage(self.points)
+        self.alarms = AlarmState(limit_table(self.points))
+        self.links: dict[LinkKey, LinkReport] = {}
+        self.link_states: dict[LinkKey, str] = {}
+        self.acts: dict[int, str] = {}
+        self.next_seq = next_seq
+
+    def fold(self, log: Iterable[Event]) -> None:
+        """Takes the event log as it stands: afterwards alarms and links are what they were at its end."""
+        for event in log:
+            self.alarms.fold(event)
+            self._fold_link(event)
+            self._fold_act(event)
+
+    def begin(self, log: Sequence[Event], time_ms: int, mono_ms: int) -> list[Event]:
+        """After a restart: folds the log, begins delays again, ends alarms that the site no longer has."""
+        self.fold(log)
+        self.alarms.begin_delays_again(mono_ms)
+        return self.number(ended_by_site(self.alarms, log, time_ms))
+
+    @property
+    def last_ledger_id(self) -> int:
+        """The newest ledger row that was answered; 0 = none."""
+        return max(self.acts, default=0)
+
+    def number(self, events: Iterable[Event]) -> list[Event]:
+        """Gives events their place in the log."""
+        numbered = [replace(event, seq=self.next_seq + i) for i, event in enumerate(events)]
+        self.next_seq += len(numbered)
+        return numbered
+
+    def step(self, tick: Tick) -> list[Event]:
+        """Events of one tick, numbered, in the order of the log."""
+        rows = gather_rows(tick, self.offsets)
+        events = [] if tick.clock_step_ms == 0 else [_clock_step(tick)]
+        events += step_rows(self.alarms, rows)
+        for report in tick.links:
+            events += self._link_event(report)
+        for act in tick.acts:
+            events += apply_act(self.alarms, act, tick.time_ms)
+        events += step_timers(self.alarms, tick.time_ms, tick.monotonic_ns // 1_000_000)
+        self.image.apply(rows)
+        confirmed = gather_rows(tick, self.offsets, RowKind.CONFIRM)
+        self.image.confirm(confirmed.index, confirmed.monotonic_ns)
+        for event in events:
+            self._fold_act(event)
+        return self.number(events)
+
+    def _link_event(self, report: LinkReport) -> list[Event]:
+        key = (report.source, report.unit)
+        self.links[key] = report
+        was = self.link_states.get(key)
+        if was == report.state.value or report.state == LinkState.CONNECTING:
+            return []
+        defect = report.last_error.startswith("source_defect")
+        detail = {"source": report.source, "unit": report.unit, "was": was, "error": report.last_error}
+        event = Event(
+            seq=0,
+            time_ms=report.time_ms,
+            kind=EventKind.SOURCE_RESTARTED if defect else EventKind.LINK_CHANGED,
+            cause=report.state.value,
+            detail=detail,
+        )
+        self._fold_link(event)
+        return [event]
+
+    def _fold_link(self, event: Event) -> None:
+        if event.kind in (EventKind.LINK_CHANGED, EventKind.SOURCE_RESTARTED):
+            self.link_states[(event.detail["source"], event.detail["unit"])] = event.cause
+
+    def _fold_act(self, event: Event) -> None:
+        if "ledger_id" in event.detail:
+            answer = "refused" if event.kind == EventKind.ACT_REFUSED else "applied"
+            known = self.acts.get(event.detail["ledger_id"], answer)
+            self.acts[event.detail["ledger_id"]] = answer if known == answer else "partly"
+
+
+def _clock_step(tick: Tick) -> Event:
+    return Event(
+        seq=0,
+        time_ms=tick.time_ms,
+        kind=EventKind.CLOCK_STEP,
+        cause="forward" if tick.clock_step_ms > 0 else "backward",
+        detail={"step_ms": tick.clock_step_ms},
+    )
