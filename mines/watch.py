@@ -12,11 +12,11 @@ from dataclasses import replace
 from mines.alarms.desk import apply_act, ended_by_site
 from mines.alarms.limits import limit_table
 from mines.alarms.state import AlarmState
-from mines.alarms.step import step_rows, step_timers
+from mines.alarms.step import note_rows, step_rows, step_timers
 from mines.events import Event, EventKind
 from mines.model import LinkReport, LinkState, Point, RowKind, Tick
 from mines.process_image import ProcessImage
-from mines.rows import gather_rows, source_offsets
+from mines.rows import Rows, gather_rows, source_offsets
 
 LinkKey = tuple[str, int | None]
 
@@ -42,11 +42,28 @@ class Watch:
             self._fold_link(event)
             self._fold_act(event)
 
-    def begin(self, log: Sequence[Event], time_ms: int, mono_ms: int) -> list[Event]:
-        """After a restart: folds the log, begins delays again, ends alarms that the site no longer has."""
+    def begin(self, log: Sequence[Event], started: Event) -> list[Event]:
+        """After a restart: folds the log, says that the box started, ends alarms that the site no longer has.
+
+        Args:
+            log: The whole event log.
+            started: `box_started` with `mono_ms` in its detail, from which running delays begin again.
+        Returns:
+            Both kinds of events, numbered.
+        """
         self.fold(log)
-        self.alarms.begin_delays_again(mono_ms)
-        return self.number(ended_by_site(self.alarms, log, time_ms))
+        self.alarms.fold(started)
+        return self.number([started, *ended_by_site(self.alarms, log, started.time_ms)])
+
+    def prime(self, ticks: Iterable[Tick]) -> None:
+        """Takes rows from before a stretch into the image without stepping alarms: what the log cannot tell.
+
+        The log folds to the alarm state; which point's latest row was bad, and its latest usable value, are rows.
+        """
+        for tick in ticks:
+            rows = gather_rows(tick, self.offsets)
+            self._show(tick, rows)
+            note_rows(self.alarms, rows)
 
     @property
     def last_ledger_id(self) -> int:
@@ -69,12 +86,15 @@ class Watch:
         for act in tick.acts:
             events += apply_act(self.alarms, act, tick.time_ms)
         events += step_timers(self.alarms, tick.time_ms, tick.monotonic_ns // 1_000_000)
-        self.image.apply(rows)
-        confirmed = gather_rows(tick, self.offsets, RowKind.CONFIRM)
-        self.image.confirm(confirmed.index, confirmed.monotonic_ns)
+        self._show(tick, rows)
         for event in events:
             self._fold_act(event)
         return self.number(events)
+
+    def _show(self, tick: Tick, rows: Rows) -> None:
+        self.image.apply(rows)
+        confirmed = gather_rows(tick, self.offsets, RowKind.CONFIRM)
+        self.image.confirm(confirmed.index, confirmed.monotonic_ns)
 
     def _link_event(self, report: LinkReport) -> list[Event]:
         key = (report.source, report.unit)

@@ -47,7 +47,7 @@ class AlarmState:
         self.clearing_mono_ms = np.full(shape, _NONE, dtype=np.int64)
         self.clearing_ms = np.full(shape, _NONE, dtype=np.int64)
         self.version = np.zeros(shape, dtype=np.int64)
-        self.bad = np.zeros(shape[1], dtype=np.bool_)  # the latest row of the point is bad
+        self.bad = np.ones(shape[1], dtype=np.bool_)  # no usable value now: the latest row is bad, or none came yet
         self.last_value = np.full(shape[1], np.nan)  # the latest usable value
         self.worst = np.full(shape, np.nan)  # of the standing alarm; shown only
         self.standing: dict[tuple[int, int], Standing] = {}
@@ -68,6 +68,8 @@ class AlarmState:
 
     def fold(self, event: Event) -> None:
         """Takes one event; events that are no alarm's change nothing."""
+        if event.kind == EventKind.BOX_STARTED:
+            self._begin_delays_again(event)
         change = _CHANGES.get(event.kind)
         if change is None:
             return
@@ -75,10 +77,15 @@ class AlarmState:
         if cell is not None:
             change(self, cell, event)
 
-    def begin_delays_again(self, monotonic_ms: int) -> None:
+    def _begin_delays_again(self, started: Event) -> None:
         """After a restart running delays begin anew: at most one delay late (design §4)."""
-        self.pending_mono_ms[self.pending_mono_ms != _NONE] = monotonic_ms
-        self.clearing_mono_ms[self.clearing_mono_ms != _NONE] = monotonic_ms
+        for since_ms, since_mono_ms in (
+            (self.pending_ms, self.pending_mono_ms),
+            (self.clearing_ms, self.clearing_mono_ms),
+        ):
+            running = since_mono_ms != _NONE
+            since_ms[running] = started.time_ms
+            since_mono_ms[running] = started.detail["mono_ms"]
 
     def end_if_done(self, cell: tuple[int, int]) -> None:
         """An alarm that is normal, acknowledged and not latched stands no longer."""

@@ -55,6 +55,13 @@ def step_rows(state: AlarmState, rows: Rows) -> list[Event]:
     return [event for _, _, event in found]
 
 
+def note_rows(state: AlarmState, rows: Rows) -> None:
+    """Notes what rows from before a stretch tell of each point, without a transition: for the start of a replay."""
+    bad = severities(rows.quality) == Severity.BAD
+    state.bad[rows.index] = bad
+    state.last_value[rows.index[~bad]] = rows.value[~bad]
+
+
 def step_timers(state: AlarmState, time_ms: int, mono_ms: int) -> list[Event]:
     """Delays that have run out at a tick, in order of their due times; the state is changed.
 
