@@ -1,0 +1,155 @@
+"""How the units of a line are doing: failures, rests, counters and the report. Pure: loop time [s] is an argument.
+
+A unit that goes silent is asked again at once, once; then it rests, twice as long each time, and is only probed: so it
+costs its line one timeout per step. The same holds for one request that stays unanswered while its unit answers others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from connectors.modbus.mbap import Answer
+from connectors.modbus.plan import ReadRequest
+from mines.model import LinkReport, LinkState
+from mines.quality import Reason
+
+RESTS: Final = frozenset({Reason.DEVICE_BUSY, Reason.GATEWAY_PATH, Reason.GATEWAY_NO_RESPONSE})
+"""Answers after which a unit is left alone although the line lives."""
+
+
+def delay_s(failures: int, first_s: float, most_s: float) -> float:
+    """Rest after so many failures in a row [s]: none, then doubling from `first_s` up to `most_s`. No jitter."""
+    return min(first_s * 2.0 ** min(failures - 1, 30), most_s) if failures > 0 else 0.0
+
+
+class Inquiry:
+    """One planned request and how it fares."""
+
+    __slots__ = ("asked_s", "failures", "reason", "request", "rest_until_s", "unit")
+
+    def __init__(self, request: ReadRequest, unit: UnitHealth) -> None:
+        self.request = request
+        self.unit = unit
+        self.asked_s = 0.0
+        self.failures = 0  # silences in a row
+        self.rest_until_s = 0.0
+        self.reason = Reason.NONE  # of the last answer
+        unit.inquiries.append(self)
+
+    def forget(self) -> None:
+        """After an outage: ask as if for the first time."""
+        self.failures, self.rest_until_s = 0, 0.0
+
+
+class UnitHealth:
+    """One unit on a line."""
+
+    def __init__(self, unit: int, now_ms: int) -> None:
+        self.unit = unit
+        self.inquiries: list[Inquiry] = []
+        self.state = LinkState.CONNECTING
+        self.reason = Reason.WAITING_FOR_INITIAL_DATA  # of its last failure
+        self.asked = False  # since the last outage
+        self.proven = False  # answered since the last outage
+        self.failures = 0  # in a row
+        self.failed_s = -1.0
+        self.rest_until_s = 0.0
+        self.counters: Counter[str] = Counter()
+        self._ailing = 0  # inquiries whose last answer was no value
+        self._since_ms = now_ms
+        self._last_answer_ms: int | None = None
+        self._last_error = ""
+        self._duration_ms: float | None = None
+
+    @property
+    def silent(self) -> bool:
+        """True while it is only probed: unanswered twice in a row, or once where it never answered."""
+        return self.failures >= (2 if self.proven else 1)
+
+    def holds_back(self, cycle_start_s: float) -> bool:
+        """True where a poll cycle leaves it out: silent, or failed in this cycle already."""
+        return self.silent or (self.failures > 0 and self.failed_s >= cycle_start_s)
+
+    def take(self, inquiry: Inquiry, answer: Answer, now_s: float, *, backoff_s: tuple[float, float]) -> bool:
+        """Counts an answer; True where the state has changed by it.
+
+        Args:
+            inquiry: What was asked of this unit.
+            answer: What came of it.
+            now_s: Loop time.
+            backoff_s: First and longest rest.
+        """
+        self._count(answer)
+        self._ailing += (answer.reason is not Reason.NONE) - (inquiry.reason is not Reason.NONE)
+        inquiry.reason = answer.reason
+        if answer.heard:
+            inquiry.forget()
+            self._last_answer_ms, self._duration_ms = answer.receive_time_ms, answer.duration_ms
+        else:
+            inquiry.failures += 1
+            inquiry.rest_until_s = now_s + delay_s(inquiry.failures - 1, *backoff_s)
+        if answer.heard and answer.reason not in RESTS:
+            self.failures, self.proven = 0, True
+        else:
+            self.failures += 1
+            self.failed_s, self.reason = now_s, answer.reason
+            self.rest_until_s = now_s + delay_s(self.failures - (1 if self.proven else 0), *backoff_s)
+        return self._enter(self._judged_state(), answer.receive_time_ms)
+
+    def line_lost(self, word: str, now_ms: int) -> bool:
+        """The connection is gone or cannot be made; True where the state has changed by it."""
+        self._last_error = word
+        return self._enter(LinkState.LOST, now_ms)
+
+    def forget(self) -> None:
+        """The line is back after an outage: everything is asked afresh."""
+        self.failures, self.asked, self.proven, self.rest_until_s = 0, False, False, 0.0
+        for inquiry in self.inquiries:
+            inquiry.forget()
+
+    def report(self, source: str, endpoint: str, now_ms: int, line: Mapping[str, int]) -> LinkReport:
+        """The report of this moment; `line` holds what is counted for the line as a whole."""
+        counters = {**line, **self.counters}
+        return LinkReport(
+            source=source,
+            unit=self.unit,
+            state=self.state,
+            since_ms=self._since_ms,
+            last_answer_ms=self._last_answer_ms,
+            last_error=self._last_error,
+            duration_ms=self._duration_ms,
+            polls=counters.pop("polls", 0),
+            good=counters.pop("good", 0),
+            bad=counters.pop("bad", 0),
+            reconnects=counters.pop("reconnects", 0),
+            endpoint=endpoint,
+            time_ms=now_ms,
+            counters=counters,
+        )
+
+    def _count(self, answer: Answer) -> None:
+        self.asked = True
+        self.counters["polls"] += 1
+        if answer.reason is Reason.NONE:
+            self.counters["good"] += 1
+        else:
+            self.counters["bad"] += 1
+            self.counters[answer.word] += 1
+            self._last_error = answer.word
+
+    def _judged_state(self) -> LinkState:
+        if self.silent:
+            return LinkState.DEGRADED if self.reason is Reason.DEVICE_BUSY else LinkState.LOST
+        if self.failures or self._ailing:
+            return LinkState.DEGRADED
+        return LinkState.GOOD
+
+    def _enter(self, state: LinkState, now_ms: int) -> bool:
+        if state is LinkState.GOOD:
+            self._last_error = ""
+        if state is self.state:
+            return False
+        self.state, self._since_ms = state, now_ms
+        return True

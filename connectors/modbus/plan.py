@@ -1,0 +1,118 @@
+"""Points → read requests: coalesced per unit and table within the device's limits, one group per period. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from connectors.modbus.address import Address, Table
+
+MAX_REGISTERS: Final = 125
+"""Registers in one reply. Source: MODBUS Application Protocol V1.1b3, 6.3 and 6.4."""
+MAX_BITS: Final = 2000
+"""Bits in one reply. Source: the same, 6.1 and 6.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one point needs of a device: `width` registers, or one bit of a table of bits, every `period_s`."""
+
+    point: int  # index among the source's points
+    address: Address
+    width: int
+    period_s: float
+
+    @property
+    def end(self) -> int:
+        """The first register, or bit, after it."""
+        return self.address.register + self.width
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLimits:
+    """How large a request may be, and how many unneeded registers or bits in a row it may read along."""
+
+    max_registers: int = MAX_REGISTERS
+    max_bits: int = MAX_BITS
+    max_gap: int = 0
+
+    def largest(self, table: Table) -> int:
+        """Registers, or bits, in one request of a table."""
+        return self.max_bits if table.of_bits else self.max_registers
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """One request: `count` registers or bits of a unit's table from `first` on, and the points that it answers for."""
+
+    unit: int
+    table: Table
+    first: int
+    count: int
+    needs: tuple[Need, ...]
+    bridged: int = 0  # registers or bits in it that no point needs
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodGroup:
+    """The requests of one poll cycle."""
+
+    period_s: float
+    requests: tuple[ReadRequest, ...]
+
+
+def plan_reads(needs: Sequence[Need], limits: PlanLimits) -> tuple[PeriodGroup, ...]:
+    """The fewest requests, in order of address, that read every need once; a value is never split.
+
+    Args:
+        needs: In any order; they may overlap.
+        limits: At least as large as the widest need.
+    Returns:
+        One group for each period, shortest first, each ordered by unit, table and register.
+    Raises:
+        ValueError: a need is wider than a request may be.
+    """
+    ordered = sorted(needs, key=_order)
+    return tuple(
+        PeriodGroup(period_s, tuple(_requests(list(members), limits)))
+        for period_s, members in groupby(ordered, key=lambda need: need.period_s)
+    )
+
+
+def _order(need: Need) -> tuple[float, int, int, int, int, int]:
+    address = need.address
+    return need.period_s, address.unit, address.table.function, address.register, need.width, need.point
+
+
+def _requests(needs: Sequence[Need], limits: PlanLimits) -> Iterator[ReadRequest]:
+    for _, members in groupby(needs, key=lambda need: (need.address.unit, need.address.table)):
+        yield from _blocks(list(members), limits)
+
+
+def _blocks(needs: Sequence[Need], limits: PlanLimits) -> Iterator[ReadRequest]:
+    """Requests of one table, from left to right: each takes on what still fits."""
+    largest = limits.largest(needs[0].address.table)
+    block: list[Need] = []
+    end = bridged = 0
+    for need in needs:
+        if need.width > largest:
+            raise ValueError(f"{need.width} registers for one value, a request may have {largest}")
+        gap = max(0, need.address.register - end)
+        new_end = max(end, need.end)
+        if block and (gap > limits.max_gap or new_end - block[0].address.register > largest):
+            yield _request(block, end, bridged)
+            block, bridged = [], 0
+        if block:
+            bridged += gap
+            end = new_end
+        else:
+            end = need.end
+        block.append(need)
+    yield _request(block, end, bridged)
+
+
+def _request(block: Sequence[Need], end: int, bridged: int) -> ReadRequest:
+    first = block[0].address
+    return ReadRequest(first.unit, first.table, first.register, end - first.register, tuple(block), bridged)
