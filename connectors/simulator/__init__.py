@@ -1,0 +1,1 @@
+"""Devices that are not there: scenarios (pure) and the servers that speak them. Nothing here reads the field."""
