@@ -6,6 +6,8 @@ MineError
 │   ├── LinkLost    the connection is gone
 │   └── DeviceBusy  the device asks to be left alone
 ├── StoreError      the data folder: a file that is damaged, locked, full or of another schema
+│   ├── Damaged     in mines.store.disk: no sound file of this schema
+│   └── NotNow      in mines.store.disk: DiskFull, Locked; the same write may be tried again
 ├── CaptureError    a capture or a foreign file that cannot be read further
 └── EvidenceError   evidence that does not add up
 """

@@ -1,0 +1,230 @@
+"""The reading side of the data folder: beside the live writer, from any process; each call opens read-only connections.
+
+Rows are found by permanent key: a point that was renamed or moved in the file is the same point, one whose unit
+changed is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mines.clock import NO_TIME_MS
+from mines.errors import StoreError
+from mines.events import Event
+from mines.model import RowKind, TimeArray, ValueArray
+from mines.quality import QualityArray
+from mines.store.disk import Database, open_reader, store_errors
+from mines.store.events_log import first_broken_event, read_events
+from mines.store.frame import Frame, decode_columns, decode_frame
+from mines.store.journal import Boot, read_boots, read_span
+from mines.store.layout import DataFolder
+from mines.store.points_registry import AcceptedSite, read_key, read_known, read_site_files, read_sites
+from mines.store.row_gather import Gathered, KeyLookup, gather
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleColumns:
+    """Stored rows of one point (sample, backfill) in journal order; all arrays of shape (n,)."""
+
+    receive_time_ms: TimeArray
+    source_time_ms: TimeArray  # NO_TIME_MS = the device gave none
+    value: ValueArray
+    quality: QualityArray
+    batch_no: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.uint8]  # RowKind
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    @property
+    def time_ms(self) -> TimeArray:
+        """Place of each row on the axis of history: box time, for a back-filled row its source time. (n,) [ms]"""
+        backfilled = (self.kind == RowKind.BACKFILL) & (self.source_time_ms != NO_TIME_MS)
+        return np.where(backfilled, self.source_time_ms, self.receive_time_ms)
+
+
+class Reader:
+    """What a data folder holds. A folder that is not there yet holds nothing.
+
+    Times are on the axis of history (`SampleColumns.time_ms`), `from_ms` inclusive, `to_ms` exclusive, None = open.
+
+    Raises:
+        StoreError: from every method; the folder is of another schema, or a file is damaged: the message names it.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._folder = DataFolder(data)
+        self._folder.check()
+
+    def samples(self, point_id: str, from_ms: int | None = None, to_ms: int | None = None) -> SampleColumns:
+        """Stored rows of one point, under whatever id it had. Empty where the id was never known."""
+        return self.samples_of((point_id,), from_ms, to_ms)[point_id]
+
+    def samples_of(
+        self, point_ids: Sequence[str], from_ms: int | None = None, to_ms: int | None = None
+    ) -> dict[str, SampleColumns]:
+        """Stored rows of each of the points, in one pass over the journal."""
+        found = self._gather(point_ids, (from_ms, to_ms), confirmations=False)
+        return {point_id: _samples(rows) for point_id, rows in found.items()}
+
+    def confirmations(self, point_id: str, from_ms: int | None = None, to_ms: int | None = None) -> TimeArray:
+        """When a point was confirmed unchanged: receive times in journal order, (n,) [ms]."""
+        return self.confirmations_of((point_id,), from_ms, to_ms)[point_id]
+
+    def confirmations_of(
+        self, point_ids: Sequence[str], from_ms: int | None = None, to_ms: int | None = None
+    ) -> dict[str, TimeArray]:
+        """Likewise for each of the points, in one pass over the journal."""
+        found = self._gather(point_ids, (from_ms, to_ms), confirmations=True)
+        return {point_id: rows.receive_time_ms for point_id, rows in found.items()}
+
+    def events(self, from_ms: int | None = None, to_ms: int | None = None) -> list[Event]:
+        """Events of a time range, in seq order."""
+        with self._database(self._folder.events_db) as database:
+            return [] if database is None else read_events(database, from_ms, to_ms)
+
+    def broken_event(self) -> int | None:
+        """Number of the first event that is missing or altered; None where the whole chain holds."""
+        with self._database(self._folder.events_db) as database:
+            return None if database is None else first_broken_event(database)
+
+    def frames(self, after_seq: int = 0, *, skipped: list[str] | None = None) -> Iterator[Frame]:
+        """Every frame after this number, in order, across segments.
+
+        Args:
+            after_seq: 0 = from the first.
+            skipped: Where given, a damaged frame is passed over and told here; else it is an error.
+        """
+        for path in self._folder.segments(after_seq):
+            yield from self._frames_of(path, after_seq, skipped)
+
+    def newest_tick_ms(self) -> int | None:
+        """Box time of the newest tick that is durable; None where there is none."""
+        for path in reversed(self._folder.segments()):
+            with self._database(path) as database:
+                row = None if database is None else database.execute("SELECT max(last_tick_ms) FROM frames").fetchone()
+                if row is not None and row[0] is not None:
+                    return int(row[0])
+        return None
+
+    def source_ids(self, boot_id: str) -> tuple[str, ...]:
+        """Ids of the sources of a boot, in the order that its frames count in."""
+        for path in reversed(self._folder.segments()):
+            with self._database(path) as database:
+                for boot in [] if database is None else read_boots(database):
+                    if boot.id == boot_id:
+                        return tuple(source.id for source in boot.sources)
+        raise StoreError(f"{self._folder.journal}: no frame is of boot {boot_id}")
+
+    def known_points(self) -> frozenset[str]:
+        """Ids that the registry knows, each as it was last called."""
+        with self._database(self._folder.points_db) as database:
+            return frozenset() if database is None else frozenset(entry.id for entry in read_known(database))
+
+    def accepted_sites(self) -> list[AcceptedSite]:
+        """Sites that were taken into use, oldest first."""
+        with self._database(self._folder.points_db) as database:
+            return [] if database is None else read_sites(database)
+
+    def site_files(self, sha256: str) -> dict[str, bytes]:
+        """The files of an accepted site by name, byte for byte: enough to run it again."""
+        with self._database(self._folder.points_db) as database:
+            return {} if database is None else read_site_files(database, sha256)
+
+    def _gather(
+        self, point_ids: Sequence[str], span: tuple[int | None, int | None], *, confirmations: bool
+    ) -> dict[str, Gathered]:
+        key_of = self._keys_of(point_ids)
+        wanted = sorted({key for key in key_of.values() if key is not None})
+        parts: list[Gathered] = []
+        for path in self._folder.segments() if wanted else []:
+            with self._database(path) as database:
+                if database is not None:
+                    parts += _segment_rows(database, path, wanted, span=span, confirmations=confirmations)
+        by_slot = Gathered.joined(parts).split(len(wanted))
+        slot_of = {key: slot for slot, key in enumerate(wanted)}
+        nothing = Gathered.joined([])
+        return {point: nothing if key is None else by_slot[slot_of[key]] for point, key in key_of.items()}
+
+    def _keys_of(self, point_ids: Sequence[str]) -> dict[str, int | None]:
+        with self._database(self._folder.points_db) as database:
+            return {point: None if database is None else read_key(database, point) for point in point_ids}
+
+    def _frames_of(self, path: Path, after_seq: int, skipped: list[str] | None) -> Iterator[Frame]:
+        with self._database(path) as database:
+            if database is None:
+                return
+            for seq, body in database.execute("SELECT seq, body FROM frames WHERE seq > ? ORDER BY seq", (after_seq,)):
+                try:
+                    frame = decode_frame(body)
+                    if frame.seq != seq:
+                        raise StoreError(f"frame {seq} says that it is frame {frame.seq}")
+                except StoreError as err:
+                    if skipped is None:
+                        raise StoreError(f"{path}: {err}") from err
+                    skipped.append(f"{path}: {err}")
+                    continue
+                yield frame
+
+    @contextmanager
+    def _database(self, path: Path) -> Iterator[Database | None]:
+        """Read-only; None where the file is not there: not yet, or, a listed segment, not any more."""
+        database = open_reader(path)
+        try:
+            with store_errors(path):
+                yield database
+        finally:
+            if database is not None:
+                database.close()
+
+
+def _segment_rows(
+    database: Database,
+    path: Path,
+    wanted: Sequence[int],
+    *,
+    span: tuple[int | None, int | None],
+    confirmations: bool,
+) -> list[Gathered]:
+    """The wanted rows of one segment, one part a frame that has any."""
+    lookups = _lookups(read_boots(database), wanted)
+    if not lookups or _outside(read_span(database), span):
+        return []
+    frames = database.execute(
+        "SELECT seq, boot_id, body FROM frames WHERE last_row_ms IS NOT NULL"
+        " AND (?1 IS NULL OR last_row_ms >= ?1) AND (?2 IS NULL OR first_row_ms < ?2) ORDER BY seq",
+        span,
+    )
+    parts = []
+    for seq, boot_id, body in frames:
+        if boot_id in lookups:
+            try:
+                parts.append(gather(decode_columns(body), lookups[boot_id], span, confirmations=confirmations))
+            except StoreError as err:
+                raise StoreError(f"{path}: frame {seq}: {err}") from err
+    return [part for part in parts if len(part)]
+
+
+def _lookups(boots: Sequence[Boot], wanted: Sequence[int]) -> Mapping[str, KeyLookup]:
+    """For each boot that has any of the wanted keys, where they stand."""
+    return {boot.id: lookup for boot in boots if (lookup := KeyLookup.of(boot.sources, wanted)) is not None}
+
+
+def _outside(rows: tuple[int | None, int | None] | None, span: tuple[int | None, int | None]) -> bool:
+    """True where a sealed segment has no row in the span; an open one (None) may always have one."""
+    if rows is None:
+        return False
+    first, last = rows
+    if first is None or last is None:
+        return True
+    return (span[0] is not None and last < span[0]) or (span[1] is not None and first >= span[1])
+
+
+def _samples(rows: Gathered) -> SampleColumns:
+    return SampleColumns(rows.receive_time_ms, rows.source_time_ms, rows.value, rows.quality, rows.batch_no, rows.kind)
