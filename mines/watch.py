@@ -103,7 +103,8 @@ class Watch:
         if was == report.state.value or report.state == LinkState.CONNECTING:
             return []
         defect = report.last_error.startswith("source_defect")
-        detail = {"source": report.source, "unit": report.unit, "was": was, "error": report.last_error}
+        error = report.last_error.encode("utf-8", "replace").decode("utf-8")  # whatever a library put into an exception
+        detail = {"source": report.source, "unit": report.unit, "was": was, "error": error}
         event = Event(
             seq=0,
             time_ms=report.time_ms,

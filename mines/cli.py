@@ -1,0 +1,87 @@
+"""Commands over the data folder: query, events. They only read, beside a running box or after it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mines.command_line import (
+    DataOption,
+    FromOption,
+    JsonOption,
+    SitePath,
+    ToOption,
+    duration_option,
+    open_site,
+    print_json,
+)
+from mines.errors import StoreError
+from mines.times import print_time
+
+_PREVIEW = 40
+
+
+def query(
+    site: SitePath,
+    point: Annotated[str, typer.Argument(metavar="POINT", help="Point id.")],
+    from_ms: FromOption = None,
+    to_ms: ToOption = None,
+    every: Annotated[int | None, duration_option("--every", "Minimum, maximum, mean of each such stretch.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Every stored row (the default).")] = False,
+    data: DataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What was read of one point."""
+    from mines.store.query import bucket_rows, raw_rows
+    from mines.store.reader import Reader
+
+    opened = open_site(site, data)
+    known = {p.id: p for p in opened.points}
+    reader = Reader(opened.data)
+    if point not in known and point not in reader.known_points():
+        raise StoreError(f"point {point!r} is neither in the site nor in the data folder")
+    if raw and every is not None:
+        raise typer.BadParameter("--raw and --every exclude each other")
+    columns = reader.samples(point, from_ms, to_ms)
+    period_s = known[point].period_s if point in known else 1.0
+    rows = raw_rows(columns) if every is None else bucket_rows(columns, every_ms=every, period_s=period_s)
+    unit = known[point].unit if point in known else ""
+    if json:
+        print_json({"point": point, "unit": unit, "count": len(rows), "rows": rows})
+        return
+    for row in rows[-_PREVIEW:]:
+        print(print_time(row[0]), *row[1:], unit)
+    print(f"{len(rows)} rows" + (f", the last {_PREVIEW} shown" if len(rows) > _PREVIEW else ""))
+
+
+def events(
+    site: SitePath,
+    from_ms: FromOption = None,
+    to_ms: ToOption = None,
+    data: DataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What happened, in order, and its hash."""
+    from mines.events import event_log_sha256
+    from mines.store.reader import Reader
+    from mines.words import word
+
+    opened = open_site(site, data)
+    found = Reader(opened.data).events(from_ms, to_ms)
+    digest = event_log_sha256(found)
+    if json:
+        first = found[0].seq if found else None
+        last = found[-1].seq if found else None
+        rows = [event.to_json() for event in found]
+        print_json({"first_seq": first, "last_seq": last, "sha256": digest, "events": rows})
+        return
+    for event in found:
+        print(event.seq, print_time(event.time_ms), word(f"event.{event.kind}"), event.point or "", event.cause)
+    print(f"{len(found)} events, sha256 {digest}")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Puts this room's commands on the command line."""
+    app.command()(query)
+    app.command()(events)

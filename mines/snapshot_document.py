@@ -1,0 +1,188 @@
+"""The snapshot's content: made of the watch and the counters, in the schema that mines.snapshot states."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mines.alarms.desk import standing_alarms
+from mines.clock import NO_TIME_MS
+from mines.events import Event
+from mines.model import LinkReport, LinkState, Point, Subsystem, TimeArray
+from mines.process_image import Freshness
+from mines.quality import Severity, severities
+from mines.snapshot import SCHEMA
+from mines.watch import Watch
+
+_LATEST_EVENTS = 20
+_LATEST_ACTS = 200
+
+
+@dataclass(slots=True)
+class SourceCounters:
+    """What came from one source since the start; `polls` counts batches of samples."""
+
+    id: str
+    kind: str
+    endpoint: str
+    points: int
+    period_ms: int
+    polls: int = 0
+    samples: int = 0
+    good: int = 0
+    bad: int = 0
+
+    def count(self, quality: np.ndarray) -> None:
+        """Takes one batch of samples; uncertain counts with the good: the device answered with a value."""
+        lost = int(np.count_nonzero(severities(quality) == Severity.BAD))
+        self.polls += 1
+        self.samples += len(quality)
+        self.bad += lost
+        self.good += len(quality) - lost
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the start of `run`: read = stored + Σ rejected + what is not yet committed."""
+
+    sources: list[SourceCounters]
+    read: int = 0
+    stored: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    ticks: int = 0
+    late_ticks: int = 0
+    raised_before: int = 0
+    cleared_before: int = 0
+    latest: deque[Event] = field(default_factory=lambda: deque(maxlen=_LATEST_EVENTS))
+
+
+def source_state(states: Sequence[LinkState]) -> LinkState:
+    """State of a source from its links: all alike, or degraded; connecting where none has reported."""
+    known = set(states)
+    if not known:
+        return LinkState.CONNECTING
+    return known.pop() if len(known) == 1 else LinkState.DEGRADED
+
+
+def live_part(watch: Watch, counters: Counters, monotonic_ns: int) -> dict[str, Any]:
+    """Everything of the document that follows from watch and counters.
+
+    Args:
+        watch: As stepped by the latest tick.
+        counters: Since the start.
+        monotonic_ns: Now, for ages.
+    """
+    alarms = standing_alarms(watch.alarms, watch.image.value)
+    return {
+        "schema": SCHEMA,
+        "counters": _counters(watch, counters),
+        "sources": [_source(source, watch.links) for source in counters.sources],
+        "links": [_link(report) for _, report in sorted(watch.links.items(), key=lambda item: _link_order(item[1]))],
+        "subsystems": _subsystems(watch.points, watch, alarms),
+        "points": _points(watch, monotonic_ns),
+        "alarms": alarms,
+        "events": [event.to_json() for event in counters.latest],
+        "acts": {str(key): watch.acts[key] for key in sorted(watch.acts)[-_LATEST_ACTS:]},
+    }
+
+
+def _counters(watch: Watch, counters: Counters) -> dict[str, Any]:
+    return {
+        "read": counters.read,
+        "stored": counters.stored,
+        "rejected": dict(counters.rejected),
+        "ticks": counters.ticks,
+        "late_ticks": counters.late_ticks,
+        "alarms_raised": watch.alarms.raised_total - counters.raised_before,
+        "alarms_cleared": watch.alarms.cleared_total - counters.cleared_before,
+    }
+
+
+def _source(source: SourceCounters, links: Mapping[tuple[str, int | None], LinkReport]) -> dict[str, Any]:
+    states = [report.state for (name, _), report in links.items() if name == source.id]
+    return {
+        "id": source.id,
+        "kind": source.kind,
+        "endpoint": source.endpoint,
+        "state": source_state(states).value,
+        "points": source.points,
+        "period_ms": source.period_ms,
+        "polls": source.polls,
+        "samples": source.samples,
+        "good": source.good,
+        "bad": source.bad,
+    }
+
+
+def _link_order(report: LinkReport) -> tuple[str, int]:
+    return report.source, -1 if report.unit is None else report.unit
+
+
+def _link(report: LinkReport) -> dict[str, Any]:
+    return {
+        "source": report.source,
+        "unit": report.unit,
+        "endpoint": report.endpoint,
+        "state": report.state.value,
+        "since_ms": report.since_ms,
+        "last_answer_ms": report.last_answer_ms,
+        "last_error": report.last_error,
+        "duration_ms": report.duration_ms,
+        "polls": report.polls,
+        "good": report.good,
+        "bad": report.bad,
+        "reconnects": report.reconnects,
+        "counters": dict(report.counters),
+    }
+
+
+def _subsystems(points: Sequence[Point], watch: Watch, alarms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    usable = severities(watch.image.quality) != Severity.BAD
+    of_point = {point.id: point.subsystem for point in points}
+    out: dict[str, Any] = {}
+    for subsystem in Subsystem:
+        mine = np.array([point.subsystem == subsystem for point in points], dtype=np.bool_)
+        if not mine.any():
+            continue
+        levels = [row["level"] for row in alarms if of_point[row["point"]] == subsystem]
+        good = int(np.count_nonzero(mine & usable))
+        out[subsystem.value] = {
+            "points": int(mine.sum()),
+            "good": good,
+            "bad": int(mine.sum()) - good,
+            "alarms": len(levels),
+            "level": min(levels, default=0),
+        }
+    return out
+
+
+def _points(watch: Watch, monotonic_ns: int) -> dict[str, list[Any]]:
+    image = watch.image
+    ages = image.age_ms(monotonic_ns)
+    states = image.freshness(monotonic_ns)
+    columns = zip(
+        _numbers(image.value),
+        image.quality.tolist(),
+        [None if age < 0 else age for age in ages.tolist()],
+        [int(Freshness(state)) for state in states.tolist()],
+        _times(image.receive_time_ms),
+        _times(image.source_time_ms),
+        _numbers(image.usable_value),
+        _times(image.usable_time_ms),
+        strict=True,
+    )
+    return {point.id: list(row) for point, row in zip(watch.points, columns, strict=True)}
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    """JSON numbers, null for what JSON cannot carry (NaN, ±Inf)."""
+    finite = np.isfinite(values).tolist()
+    return [value if ok else None for value, ok in zip(values.tolist(), finite, strict=True)]
+
+
+def _times(times_ms: TimeArray) -> list[int | None]:
+    return [None if time_ms == NO_TIME_MS else time_ms for time_ms in times_ms.tolist()]

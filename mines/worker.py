@@ -1,0 +1,71 @@
+"""`minewatch worker`: calendar work at low priority. It packs nothing yet; it keeps the score fresh.
+
+APScheduler for calendar work only, never for polling; `misfire_grace_time=None`, so that a stall skips nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mines.clock import SystemClock
+from mines.notify import notify
+from mines.site.site_file import Site
+from mines.store.reader import Reader
+
+_LOG = logging.getLogger("minewatch.worker")
+_SCORE_EVERY_S = 60
+_NICENESS = 10
+
+Score = Callable[[Site, Reader, int], dict[str, Any]]
+
+
+def score_path(site: Site) -> Path:
+    """Where the worker leaves the score for the pages."""
+    return site.runtime / "score.json"
+
+
+def write_score(site: Site, score: Score, now_ms: int) -> None:
+    """Computes the score and replaces the file in one step."""
+    document = score(site, Reader(site.data), now_ms)
+    site.runtime.mkdir(parents=True, exist_ok=True)
+    part = score_path(site).with_suffix(".part")
+    part.write_text(json.dumps(document, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    os.replace(part, score_path(site))
+
+
+def run_worker(site: Site, score: Score) -> None:
+    """Until SIGTERM or SIGINT."""
+    from apscheduler.schedulers.blocking import BlockingScheduler
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    os.nice(_NICENESS)
+    clock = SystemClock()
+    scheduler = BlockingScheduler(timezone="Asia/Shanghai")
+    scheduler.add_job(
+        lambda: write_score(site, score, clock.wall_ms()),
+        "interval",
+        seconds=_SCORE_EVERY_S,
+        misfire_grace_time=None,
+        coalesce=True,
+        next_run_time=datetime.now(UTC),
+        id="score",
+    )
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        notify("STOPPING=1")
+        scheduler.shutdown(wait=False)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    notify("READY=1")
+    _LOG.info("worker runs for %s", site.mine.id)
+    scheduler.start()
