@@ -161,7 +161,7 @@ class Supervisor:
     def _tick(self) -> None:
         tick = self._drain()
         events = self._watch.step(tick)
-        if not tick.quiet:
+        if events or not tick.quiet:  # a delay may fall due at a quiet tick: replay needs that tick
             self._waiting.ticks.append(tick)
         self._record(events)
         self._counters.ticks += 1
@@ -355,9 +355,10 @@ class Supervisor:
         if not failed:
             tick = self._drain()
             stopped = Event(0, tick.time_ms, EventKind.BOX_STOPPED, cause="asked")
-            if not tick.quiet:
+            events = self._watch.step(tick)
+            if events or not tick.quiet:
                 self._waiting.ticks.append(tick)
-            self._record(self._watch.step(tick))
+            self._record(events)
             self._record(self._watch.number([stopped]))
             self._start_commit(self._time.monotonic_ns())
             assert self._commit is not None

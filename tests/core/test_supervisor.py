@@ -97,6 +97,20 @@ def test_every_row_that_was_read_is_stored_and_can_be_queried(tmp_path):
     assert columns.batch_no.tolist() == list(range(1, len(columns.value) + 1))
 
 
+def test_a_delay_that_falls_due_at_a_quiet_tick_has_its_tick_in_the_journal(tmp_path):
+    def sources(site, time):
+        points = [replace(p, high_alarm=1.0, on_delay_s=0.3) for p in site.points_of("s")]
+        return [FakeSource("s", points, time, lambda n: [1.2, 1.3, 1.4], period_s=30)]
+
+    box = Box(tmp_path, sources)
+    box.run(for_a_while)
+    raised = [e for e in Reader(box.site.data).events() if e.kind == "alarm_raised"]
+    assert [e.point for e in raised] == ["g0", "g1", "g2"]
+    held = [(tick, frame.events) for frame in Reader(box.site.data).frames() for tick in frame.ticks]
+    (tick,) = [tick for tick, events in held if tick.quiet and any(e in raised for e in events)]
+    assert all(0 <= tick.time_ms - e.time_ms <= 2 * FAST.tick_ms for e in raised)
+
+
 def test_alarm_is_in_the_log_and_in_the_snapshot_at_once(tmp_path):
     box = Box(tmp_path, one(lambda n: [0.5 if n < 5 else 1.7, 0.2, 0.2]))
     snapshot = box.run(for_a_while)

@@ -1,0 +1,1 @@
+"""Captures: other people's traffic, and stretches of our own record, as folders that replay exactly."""
