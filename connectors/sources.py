@@ -44,7 +44,9 @@ def _shared_lines(site: Site) -> list[Problem]:
         owner = first.setdefault(line, table.id)
         if owner != table.id:
             key, what = f"source.{table.id}.port", f"{line[0]}:{line[1]} is the line of source {owner} already"
-            problems.append(Problem(table.file, table.line("port"), key, what, "one source a line, its units in points"))
+            problems.append(
+                Problem(table.file, table.line("port"), key, what, "one source a line, its units in points")
+            )
     return problems
 
 

@@ -31,7 +31,7 @@ host = "127.0.0.1"
 def write_site(
     folder: Path, points: int = 3, extra: str = "", text: str = SITE_TOML, sources: Sequence[str] = ("s",)
 ) -> Path:
-    """A small accepted site of gas points g0, g1 …; g0 has limits 1.0 and 1.5; point i is of the i-th source or last."""
+    """A small accepted site of gas points g0, g1 …; g0 has limits; point i is of the i-th source, or the last."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "site.toml").write_text(text + extra, encoding="utf-8")
     head = (

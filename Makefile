@@ -1,0 +1,58 @@
+# Two commands do everything on a fresh Debian with git, make and python3-venv: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long bench pictures lint types contracts pytest browser clean
+
+export UV_PYTHON_DOWNLOADS := never
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .tools/bin/uv
+BIN := .venv/bin
+STAMP := .venv/.synced
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(UV):
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(STAMP): pyproject.toml uv.lock | $(UV)
+	$(UV) sync --quiet --frozen --python $(PYTHON)
+	@touch $(STAMP)
+
+# Browser tests and Chinese fonts come from Debian only: installed where we may, named where we may not.
+browser:
+	@if command -v chromium >/dev/null 2>&1 && fc-list 2>/dev/null | grep -qi 'cjk'; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-noto-cjk >/dev/null; \
+	else echo "browser tests skip: install the Debian packages chromium and fonts-noto-cjk"; fi
+
+demo: $(STAMP) ## a whole mine on this machine: prints the address of its pages
+	$(BIN)/minewatch demo $(DEMO)
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+contracts: $(STAMP)
+	$(BIN)/lint-imports --no-cache
+
+pytest: $(STAMP) browser
+	$(BIN)/pytest -q -m "not long" -n 2 --dist loadgroup --durations 15
+
+test: lint types contracts pytest ## lint, types, import contracts, tests
+
+test-long: $(STAMP) browser ## the rest: many kill rounds, all cut points, large property runs; each part callable alone
+	$(BIN)/pytest -q -m long --durations 15 $(PART)
+
+bench: $(STAMP) ## ratios against named peers
+	@for bench in bench/*.py; do [ -e "$$bench" ] || continue; $(BIN)/python "$$bench" || exit 1; done
+
+pictures: $(STAMP) browser ## docs/img anew, from a live demo
+	$(BIN)/python docs/pictures.py
+
+clean: ## forgets the environment
+	rm -rf .venv .tools
