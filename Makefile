@@ -41,7 +41,7 @@ contracts: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 
 pytest: $(STAMP) browser
-	$(BIN)/pytest -q -m "not long" -n 2 --dist loadgroup --durations 15
+	$(BIN)/pytest -q -m "not long" -n 2 --dist loadfile --durations 15
 
 test: lint types contracts pytest ## lint, types, import contracts, tests
 

@@ -40,7 +40,6 @@ def unseen(snapshot):
     return {f"{e['point']}/{e['cause']}" for e in snapshot["events"] if e["seq"] > after}
 
 
-@pytest.mark.xdist_group("processes")
 def test_ten_kills_lose_nothing_below_the_watermark(tmp_path):
     reader, ledger_ids = rounds(tmp_path, 10, seed=1)
     kinds = [event.kind for event in reader.events()]

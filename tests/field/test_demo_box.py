@@ -24,7 +24,6 @@ from mines.store.layout import DataFolder
 from mines.store.ledger import Ledger
 from mines.store.reader import Reader
 
-pytestmark = pytest.mark.xdist_group("processes")
 READ_SIDE = {
     "GetEndpoints", "FindServers", "OpenSecureChannel", "CloseSecureChannel", "CreateSession", "ActivateSession",
     "CloseSession", "Read", "Browse", "BrowseNext", "TranslateBrowsePathsToNodeIds", "CreateSubscription",

@@ -280,7 +280,9 @@ def test_every_frame_goes_through_the_tap_with_the_sources_id():
             points = [modbus_point("1/holding/1", period_s=0.05)]
             async with Watch(modbus_source(points, device.port, id="fan", tap=tap)) as watch:
                 await watch.cycles(3)
-            assert seen == [("fan", True), ("fan", False)] * len(device.requests)
+            pattern = [("fan", True), ("fan", False)] * len(device.requests)
+            assert seen == pattern[: len(seen)]  # the last request may have been on its way when the source closed
+            assert len(seen) >= 6
 
     run(test())
 

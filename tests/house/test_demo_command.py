@@ -12,8 +12,6 @@ import pytest
 
 from mines.store.reader import Reader
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 
 def demo(folder, seconds):
     command = [sys.executable, "-P", "-m", "minewatch", "demo", "--for", f"{seconds}s", "--data", str(folder)]

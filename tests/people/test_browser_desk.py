@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from web_browser import LiveMine, chromium
+from web_browser import LiveMine, chromium, see
 from web_site import POINTS, make_site, many_points, renamed
 from web_snapshots import actor, alarm, event, link, lost_row
 
@@ -12,7 +12,6 @@ pytestmark = pytest.mark.browser
 CH4 = "gas.f1602.t1.ch4"
 OTHER = "gas.h1603.t1.ch4"
 ALARM = f"{CH4}/high_alarm"
-REFRESH_MS = 2_400
 ROWS = "#alarm-table tbody tr"
 
 
@@ -40,12 +39,6 @@ def page(browser, mine):
     context.close()
 
 
-def refresh(page) -> None:
-    with page.expect_response(lambda answer: "part=1" in answer.url):
-        page.clock.run_for(REFRESH_MS)
-    page.wait_for_timeout(30)
-
-
 def keys(page) -> list[str]:
     return page.eval_on_selector_all(ROWS, "rows => rows.map(row => row.dataset.key)")
 
@@ -64,19 +57,19 @@ def test_alarm_is_acknowledged_by_keys_alone(mine, page):
     assert "已确认 " not in page.locator(ROWS).inner_text()
     told = event(98, "alarm_acknowledged", CH4, cause="high_alarm", actor=actor(), ledger_id=1, version=2)
     mine.publish(alarms=[alarm(CH4, state="acked", version=2)], acts={"1": "applied"}, events=[told])
-    refresh(page)
+    see(page, mine)
     assert "已确认 王调度" in page.locator(ROWS).inner_text()
     assert "已执行" in page.locator(".notice").inner_text()
 
 
 def test_arrows_move_and_f2_alone_takes_the_row_that_has_the_focus(mine, page):
     mine.publish(alarms=[alarm(CH4), alarm(OTHER, version=7)])
-    refresh(page)
+    see(page, mine)
     page.locator("input[name=name]").fill("李调度")
     page.locator("h2").first.click()
     for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp", "ArrowDown"):
         page.keyboard.press(key)
-    with page.expect_request("**/alarms/acknowledge") as sent:
+    with page.expect_request("**/alarms/acknowledge") as sent, page.expect_navigation():
         page.keyboard.press("F2")
     assert f"alarm={OTHER.replace('/', '%2F')}%2Fhigh_alarm%407" in sent.value.post_data
     assert CH4 not in sent.value.post_data
@@ -100,7 +93,7 @@ def test_letters_typed_into_a_field_move_nothing(page):
 def test_new_rows_wait_behind_a_bar_while_a_person_is_at_the_list(mine, page):
     page.keyboard.press("j")
     mine.publish(alarms=[alarm(OTHER, "high_cut", level=1), alarm(CH4)])
-    refresh(page)
+    see(page, mine)
     assert keys(page) == [ALARM]
     assert page.locator("#waiting").inner_text() == "新 1 条,点此显示"
     assert page.locator(".count.l1 b").inner_text() == "1"  # the bar above tells at once
@@ -113,7 +106,7 @@ def test_row_under_the_pointer_never_moves(mine, page):
     page.locator(ROWS).first.hover()
     before = page.locator(f'{ROWS}[data-key="{ALARM}"]').bounding_box()
     mine.publish(alarms=[alarm(OTHER, "high_cut", level=1), alarm(CH4)])
-    refresh(page)
+    see(page, mine)
     assert page.locator("#waiting").is_visible()
     assert page.locator(f'{ROWS}[data-key="{ALARM}"]').bounding_box() == before
     assert keys(page) == [ALARM]
@@ -123,7 +116,7 @@ def test_pointer_left_lying_on_the_list_hides_new_alarms_for_half_a_minute_at_mo
     page.locator(ROWS).first.hover()
     page.clock.run_for(31_000)
     mine.publish(alarms=[alarm(OTHER, "high_cut", level=1), alarm(CH4)])
-    refresh(page)
+    see(page, mine)
     assert keys(page) == [f"{OTHER}/high_cut", ALARM]
 
 
@@ -131,7 +124,7 @@ def test_ticked_alarm_that_changes_is_unticked_and_says_so(mine, page):
     page.keyboard.press("j")
     page.keyboard.press(" ")
     mine.publish(alarms=[alarm(CH4, state="returned_unacked", version=2)])
-    refresh(page)
+    see(page, mine)
     assert not page.locator(f"{ROWS} input").is_checked()
     said = page.evaluate(f"getComputedStyle(document.querySelector('{ROWS} td.state'), '::after').content")
     assert "已变化" in said
@@ -140,7 +133,7 @@ def test_ticked_alarm_that_changes_is_unticked_and_says_so(mine, page):
 def test_alarm_that_leaves_the_list_stays_in_place_while_it_is_held(mine, page):
     page.keyboard.press("j")
     mine.publish(alarms=[])
-    refresh(page)
+    see(page, mine)
     assert keys(page) == [ALARM]
     assert "gone" in page.locator(ROWS).get_attribute("class")
     page.keyboard.press("Escape")
@@ -150,7 +143,7 @@ def test_alarm_that_leaves_the_list_stays_in_place_while_it_is_held(mine, page):
 def test_what_is_typed_survives_refreshes(mine, page):
     page.locator("input[name=note]").fill("通知瓦检员")
     mine.publish(alarms=[alarm(CH4), alarm(OTHER)])
-    refresh(page)
+    see(page, mine)
     assert page.locator("input[name=note]").input_value() == "通知瓦检员"
 
 

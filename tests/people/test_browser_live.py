@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from web_browser import LiveMine, chromium
+from web_browser import DESK_REFRESH_MS, LiveMine, ask_again, chromium, see
 from web_snapshots import alarm, row
 
 from mines.process_image import Freshness
@@ -14,7 +14,6 @@ pytestmark = pytest.mark.browser
 
 CH4 = "gas.f1602.t1.ch4"
 VALUE = f'a[title="{CH4}"] >> xpath=ancestor::tr >> .v'
-DESK_REFRESH_MS = 2_400  # 2 s + 20 %
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +49,6 @@ def faked(page, address: str):
     return page
 
 
-def refresh(page) -> None:
-    """Runs the page's clock past one refresh and waits for what it brings."""
-    with page.expect_response(lambda answer: "part=1" in answer.url):
-        page.clock.run_for(DESK_REFRESH_MS)
-    page.wait_for_timeout(30)
-
-
 def refresh_in_vain(page) -> None:
     page.clock.run_for(DESK_REFRESH_MS)
     page.wait_for_timeout(30)
@@ -87,21 +79,21 @@ def test_values_change_in_real_time_without_a_reload(mine, page):
 
 
 def test_cover_waits_while_snapshots_come_and_shows_itself_once_the_server_is_gone(mine, page):
-    """The browser plays all animations three times as fast, so the handle's 14 s take 4.7 s; the page is untouched."""
+    """The browser plays all animations four times as fast, so the handle's 14 s take 3.5 s; the page is untouched."""
     page.goto(f"{mine.url}/systems/gas")
     for layer in ("reveal", "cover"):
         style = page.evaluate(f"getComputedStyle(document.getElementById('deadman-{layer}')).animation")
         assert "14s" in style
     devtools = page.context.new_cdp_session(page)
     devtools.send("Animation.enable")
-    devtools.send("Animation.setPlaybackRate", {"playbackRate": 3})
+    devtools.send("Animation.setPlaybackRate", {"playbackRate": 4})
     mine.beat()
-    page.wait_for_timeout(5_500)
+    page.wait_for_timeout(4_500)
     assert not covered(page)
     mine.stop()
     begun = time.monotonic()
     page.locator("#deadman-reveal").wait_for(state="visible", timeout=6_000)
-    assert time.monotonic() - begun < 5.5
+    assert time.monotonic() - begun < 4.5
     assert page.evaluate("Number(getComputedStyle(document.getElementById('deadman-cover')).opacity)") > 0.9
 
 
@@ -150,14 +142,14 @@ def test_cover_shows_itself_within_15_s_while_the_main_thread_is_stuck(mine, bro
 def test_poller_silent_is_a_banner_and_dashes_and_no_cover_while_the_server_says_so(mine, page):
     faked(page, f"{mine.url}/systems/gas")
     mine.publish(more={"stopped": True})
-    refresh(page)
+    see(page, mine)
     assert "采集已停止" in page.locator("#live .banner.dead").inner_text()
     assert shown(page) == "—"
     page.clock.run_for(600)
     assert page.title().startswith("✖失联")
     assert "lost" in page.locator("#favicon").get_attribute("href")
     mine.publish(more={})
-    refresh(page)
+    see(page, mine)
     assert shown(page) == "0.40"
     page.clock.run_for(600)
     assert not page.title().startswith("✖")
@@ -166,7 +158,7 @@ def test_poller_silent_is_a_banner_and_dashes_and_no_cover_while_the_server_says
 def test_server_gone_is_said_within_three_refreshes_and_every_value_is_blank(mine, page):
     faked(page, f"{mine.url}/systems/gas")
     mine.publish()
-    refresh(page)
+    see(page, mine)
     mine.stop()
     for _ in range(3):
         refresh_in_vain(page)
@@ -179,11 +171,11 @@ def test_seq_that_stands_still_is_said_and_blanked(mine, page):
     faked(page, f"{mine.url}/systems/gas")
     for _ in range(3):
         mine.publish(seq=101)
-        refresh(page)
+        ask_again(page)
     assert "数据不再更新" in page.locator("#watchdog").inner_text()
     assert blanked(page)
     mine.publish()
-    refresh(page)
+    see(page, mine)
     assert page.locator("#watchdog").is_hidden()
     assert shown(page) == "0.40"
 
@@ -191,7 +183,7 @@ def test_seq_that_stands_still_is_said_and_blanked(mine, page):
 def test_seq_that_goes_back_is_dead_and_paints_nothing(mine, page):
     faked(page, f"{mine.url}/systems/gas")
     mine.publish(seq=90, values={CH4: row(0.11)})
-    refresh(page)
+    ask_again(page)
     assert "序号倒退" in page.locator("#watchdog").inner_text()
     assert blanked(page)
     assert "0.11" not in page.locator("#live").inner_html()
@@ -217,10 +209,10 @@ def test_hidden_tab_blanks_until_a_new_snapshot(mine, page):
     hide("true")
     assert blanked(page)
     hide("false")
-    refresh(page)
+    ask_again(page)
     assert blanked(page)  # the same seq: not yet fresh
     mine.publish()
-    refresh(page)
+    see(page, mine)
     assert not blanked(page)
 
 
@@ -238,7 +230,7 @@ def test_gas_value_that_outlives_its_bound_between_two_answers_is_hidden(mine, p
 def test_wrong_clock_of_the_pc_changes_nothing(mine, page):
     page.clock.install(time="2020-01-01T00:00:00Z")
     page.goto(f"{mine.url}/systems/gas")
-    refresh(page)
+    ask_again(page)
     assert page.locator("#clock").inner_text().startswith("20")
     assert not page.locator("#clock").inner_text().startswith("2020")
     assert page.locator(f'tr:has(a[title="{CH4}"]) .age').inner_text().endswith(" s")

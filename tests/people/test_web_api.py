@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from web_browser import stop_server
 from web_snapshots import make_desk
 
 from web.app import open_server
@@ -115,11 +116,7 @@ def test_server_answers_on_a_free_port_and_refuses_bodies_over_64_kib(tmp_path):
         assert refused.value.code == 413
         refused.value.close()
     finally:
-        server.task_dispatcher.shutdown()
-        for channel in list(server._map.values()):
-            channel.close()
-        thread.join(5)
-    assert not thread.is_alive()
+        stop_server(server, thread)
 
 
 def test_health_says_that_the_web_lives_and_whether_run_does(tmp_path):

@@ -38,6 +38,38 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+DESK_REFRESH_MS = 2_400
+"""A desk asks every 2 s ± 20 %."""
+
+
+def see(page: Any, mine: LiveMine) -> None:
+    """Runs a page's own clock ahead, refresh after refresh, until the newest snapshot stands on the page."""
+    for _ in range(40):
+        page.clock.run_for(DESK_REFRESH_MS)
+        page.wait_for_timeout(40)
+        if page.locator("#live").get_attribute("data-seq") == str(mine.builder.seq):
+            return
+    raise AssertionError(f"snapshot {mine.builder.seq} is not on the page")
+
+
+def ask_again(page: Any) -> None:
+    """Runs a page's own clock past one refresh and waits until the whole answer has come, whatever is in it."""
+    with page.expect_response(lambda answer: "part=1" in answer.url) as answer:
+        page.clock.run_for(DESK_REFRESH_MS)
+    answer.value.finished()
+    page.wait_for_timeout(150)
+
+
+def stop_server(server: Any, thread: threading.Thread) -> None:
+    """Ends waitress with all its connections; from within its own loop, which then has nothing left to wait for."""
+    if not thread.is_alive():
+        return
+    server.task_dispatcher.shutdown()
+    server.trigger.pull_trigger(lambda: [channel.close() for channel in list(server._map.values())])
+    thread.join(5)
+    assert not thread.is_alive()
+
+
 @dataclass
 class LiveMine:
     """Pages under waitress and the snapshot that a `run` would publish, in this machine's real time."""
@@ -98,7 +130,4 @@ class LiveMine:
     def stop(self) -> None:
         """The pages' server goes away as well, with every open connection."""
         self.pause()
-        self.server.task_dispatcher.shutdown()
-        for channel in list(self.server._map.values()):
-            channel.close()
-        self._thread.join(5)
+        stop_server(self.server, self._thread)
