@@ -219,7 +219,9 @@ def test_a_channel_is_renewed_without_a_hole(mine):
     heard, requests = asyncio.run(scenario())
     assert requests.count("OpenSecureChannel") >= 3
     assert requests.count("CreateSession") == 1
-    assert [report.state for report in heard.links] == [LinkState.CONNECTING, LinkState.GOOD]
+    states = [report.state for report in heard.links]
+    assert states[:2] == [LinkState.CONNECTING, LinkState.GOOD]
+    assert set(states[2:]) <= {LinkState.GOOD}  # a slow machine may bring reports in place of confirmations
 
 
 def test_nothing_is_left_behind_by_a_closed_stream(mine, caplog):
