@@ -28,6 +28,19 @@ def word(code: str, language: str = "zh") -> str:
     return en if language.startswith("en") and en else zh
 
 
+def link_error(error: str, language: str = "zh") -> str:
+    """The word for a link report's `last_error`; what no row knows (a status name, an exception's text) stays as it is.
+
+    `exception 2` and `source_defect: KeyError` keep what follows the word.
+    """
+    if f"link_error.{error}" in _table():
+        return word(f"link_error.{error}", language)
+    for first in ("exception", "source_defect"):
+        if error.startswith(first):
+            return f"{word(f'link_error.{first}', language)}{error.removeprefix(first)}"
+    return error
+
+
 def codes() -> frozenset[str]:
     """Every code that has a word."""
     return frozenset(_table())

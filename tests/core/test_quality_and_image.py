@@ -22,7 +22,7 @@ from mines.quality import (
     uncertain,
 )
 from mines.rows import layers
-from mines.words import codes, word
+from mines.words import codes, link_error, word
 
 
 @given(st.sampled_from(Severity), st.sampled_from(Reason), st.integers(0, 255))
@@ -37,6 +37,20 @@ def test_every_reason_has_a_chinese_and_an_english_word(reason):
     code = f"quality.{reason.name.lower()}"
     assert word(code, "zh")
     assert word(code, "en")
+
+
+@pytest.mark.parametrize(
+    ("error", "zh"),
+    [
+        ("timeout", "超时无应答"),
+        ("exception 2", "设备返回异常 2"),
+        ("source_defect: KeyError", "采集程序缺陷: KeyError"),
+        ("BadSessionIdInvalid", "BadSessionIdInvalid"),
+        ("", ""),
+    ],
+)
+def test_link_error_has_its_word_or_stays_as_it_is(error, zh):
+    assert link_error(error) == zh
 
 
 def test_every_word_is_there_in_both_languages():
