@@ -147,6 +147,22 @@ def test_what_is_typed_survives_refreshes(mine, page):
     assert page.locator("input[name=note]").input_value() == "通知瓦检员"
 
 
+def test_what_appears_above_the_list_leaves_form_focus_and_list_where_they_are(mine, page):
+    page.goto(f"{mine.url}/alarms?recorded=5")
+    page.evaluate("document.getElementById('desk').mark = 'same'")
+    page.locator("input[name=note]").fill("通知")
+    mine.publish(more={"clock_unsure": True, "site_sha256": "0" * 64}, alarms=[])
+    see(page, mine)
+    assert page.locator(".banner.warn").count() == 2
+    mine.publish(more={}, alarms=[alarm(CH4, "high_cut", level=1)])
+    see(page, mine)
+    assert page.locator(".banner.warn").count() == 0
+    assert page.evaluate("document.getElementById('desk').mark") == "same"
+    assert page.evaluate("document.activeElement.name") == "note"
+    assert page.locator("input[name=note]").input_value() == "通知"
+    assert page.locator("#live > #main, #live > footer, #live > header").count() == 3
+
+
 def busy(mine) -> None:
     """Something of everything: what makes the wall fullest."""
     mine.publish(

@@ -111,6 +111,22 @@ def test_alarm_list_outlives_a_silent_run_without_values(desk):
     assert [(a["id"], a["value"]) for a in found] == [(ALARM, None)]
 
 
+def test_cut_off_shows_what_the_dispatcher_may_do_and_its_return_that_nobody_may_switch_on(desk):
+    builder = desk.builder
+    builder.alarms = [alarm(CH4, "high_cut", level=1)]
+    desk.show(builder)
+    html = desk.html("/alarms")
+    assert word("statement.cut_off_card") in html
+    assert word("statement.below_restore") not in html
+    builder.alarms = [alarm(CH4, "high_cut", level=1, state="returned_unacked")]
+    builder.seq += 1
+    desk.show(builder)
+    html = desk.html("/alarms")
+    assert word("statement.cut_off_card") not in html
+    assert word("statement.below_restore") in html
+    assert "可以送电" not in html
+
+
 def test_empty_list_of_a_silent_run_does_not_claim_that_there_is_no_alarm(tmp_path):
     desk = make_desk(tmp_path)
     assert "不能说没有报警" in desk.html("/alarms")

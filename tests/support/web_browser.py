@@ -54,10 +54,9 @@ def see(page: Any, mine: LiveMine) -> None:
 
 def ask_again(page: Any) -> None:
     """Runs a page's own clock past one refresh and waits until the whole answer has come, whatever is in it."""
-    with page.expect_response(lambda answer: "part=1" in answer.url) as answer:
+    with page.expect_response(lambda answer: "part=1" in answer.url):
         page.clock.run_for(DESK_REFRESH_MS)
-    answer.value.finished()
-    page.wait_for_timeout(150)
+    page.wait_for_timeout(200)
 
 
 def stop_server(server: Any, thread: threading.Thread) -> None:

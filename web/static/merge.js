@@ -8,7 +8,15 @@
   }
 
   function keyOf(node) {
-    return node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("data-key") : null;
+    return node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("data-key") || node.id || null : null;
+  }
+
+  /* The node of that name among these, from one place on; null where nothing is named or there. */
+  function withKey(nodes, from, key) {
+    for (let i = from; key !== null && i < nodes.length; i += 1) {
+      if (keyOf(nodes[i]) === key) return nodes[i];
+    }
+    return null;
   }
 
   function copyAttributes(now, next) {
@@ -38,8 +46,15 @@
   function mergeChildren(now, next) {
     const wanted = Array.from(next.childNodes);
     wanted.forEach(function (child, i) {
-      const there = now.childNodes[i];
-      if (!there) {
+      let there = now.childNodes[i];
+      const mine = withKey(now.childNodes, i, keyOf(child));
+      while (mine && there !== mine) { // what has a name stays the same node: what stood before it goes
+        now.removeChild(there);
+        there = now.childNodes[i];
+      }
+      if (there && !mine && withKey(wanted, i, keyOf(there))) { // it is still wanted, further on
+        now.insertBefore(document.importNode(child, true), there);
+      } else if (!there) {
         now.appendChild(document.importNode(child, true));
       } else if (sameKind(there, child)) {
         merge(there, child);
