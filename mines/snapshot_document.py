@@ -136,6 +136,7 @@ def _link(report: LinkReport) -> dict[str, Any]:
         "good": report.good,
         "bad": report.bad,
         "reconnects": report.reconnects,
+        "time_ms": report.time_ms,
         "counters": dict(report.counters),
     }
 

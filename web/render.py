@@ -11,7 +11,7 @@ from flask_babel import gettext
 
 from mines.times import print_time
 from mines.units import UNITS
-from mines.words import codes, word
+from mines.words import codes, link_error, word
 from web import charts
 from web.access import choice, remembered_person
 
@@ -97,6 +97,7 @@ def _in_this_request() -> dict[str, Any]:
         "person": remembered_person(request),
         "word": lambda code: word_or(code, code.rpartition(".")[2]),
         "word_or": word_or,
+        "link_error": lambda error: link_error(error, language),
         "words": lambda code: (word(code, "zh"), word(code, "en")),
         "name": name,
         "link": lambda endpoint, **values: address(endpoint, {**kept(("lang",)), **values}),

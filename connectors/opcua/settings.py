@@ -38,7 +38,7 @@ class OpcUaSettings:
     ask_refused_again_s: float = 30.0  # a node that is not there may come, but asking costs the server
 
 
-# key → (lowest, highest, unit). Security policies, users and polling mode are keys of a later issue.
+# key → (lowest, highest, unit). Security policies, users and polling mode come later.
 _NUMBERS: Final[Mapping[str, tuple[float, float, str]]] = {
     "publishing_ms": (50.0, 60_000.0, "milliseconds"),
     "sampling_ms": (10.0, 60_000.0, "milliseconds"),
