@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from mines.errors import StoreError
 
@@ -123,6 +123,14 @@ class SystemDisk:
         path.unlink(missing_ok=True)
 
 
+_LEFT_IN_THE_MIDDLE: Final = (
+    sqlite3.SQLITE_READONLY_ROLLBACK,
+    sqlite3.SQLITE_READONLY_RECOVERY,
+    sqlite3.SQLITE_READONLY_CANTINIT,
+)
+"""What SQLite says to a reader of a file whose writer died in the middle of a change."""
+
+
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
     """Turns what SQLite and the system say into a StoreError that names the file."""
@@ -221,18 +229,36 @@ def open_reader(path: Path) -> Database | None:
     """
     with store_errors(path):
         try:
-            database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        except sqlite3.OperationalError:
-            if path.exists():
+            return _read_only(path)
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode not in _LEFT_IN_THE_MIDDLE:
                 raise
-            return None
-        try:
-            database.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
-            if _blank(database):
-                database.close()
-                return None
-            _check_version(database, path)
-        except BaseException:
-            database.close()
+        return _read_only(path, rolled_back=True)
+
+
+def _read_only(path: Path, *, rolled_back: bool = False) -> Database | None:
+    """A connection that reads; None where there is nothing to read yet.
+
+    A writer that was killed in the middle of a change leaves a journal that the next one to open the file rolls back.
+    Where no writer has come since, `rolled_back` lets this reader do it: SQLite takes the file's lock for that, so a
+    live writer is never disturbed, and what then stands is what was last committed.
+    """
+    mode = "rw" if rolled_back else "ro"
+    try:
+        database = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+    except sqlite3.OperationalError:
+        if path.exists():
             raise
+        return None
+    try:
+        database.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
+        blank = _blank(database)
+        database.execute("PRAGMA query_only=ON")
+        if blank:
+            database.close()
+            return None
+        _check_version(database, path)
+    except BaseException:
+        database.close()
+        raise
     return database
