@@ -7,11 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit: the code of points.csv, how it is printed, and what it measures (only like compares with like)."""
+    """A unit: the code of points.csv, how it is printed, and what it measures (only like compares with like).
+
+    `symbol_en` is given where the symbol is a Chinese word.
+    """
 
     code: str
     symbol: str
     quantity: str
+    symbol_en: str = ""
+
+    def printed(self, language: str) -> str:
+        """The symbol in `zh` or `en`."""
+        return self.symbol_en if self.symbol_en and language.startswith("en") else self.symbol
 
 
 _UNITS = (
@@ -49,8 +57,8 @@ _UNITS = (
     Unit("s", "s", "time"),
     Unit("min", "min", "time, minutes"),
     Unit("h", "h", "time, hours"),
-    Unit("count", "次", "count"),
-    Unit("person", "人", "people"),
+    Unit("count", "次", "count", "×"),
+    Unit("person", "人", "people", "persons"),
     Unit("deg", "°", "angle"),
 )
 

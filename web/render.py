@@ -141,8 +141,8 @@ def grouped(value: int | None) -> str:
 
 
 def symbol(unit: str) -> str:
-    """How a unit is printed; a unit that is in no list as it came."""
-    return UNITS[unit].symbol if unit in UNITS else unit
+    """How a unit is printed in the language of the request; a unit that is in no list as it came."""
+    return UNITS[unit].printed(choice(request, "lang")) if unit in UNITS else unit
 
 
 def reading(point: Mapping[str, Any], value: float | None) -> str:
