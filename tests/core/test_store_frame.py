@@ -1,10 +1,9 @@
-"""A frame comes back bit for bit or not at all, and is small and quick to make."""
+"""A frame comes back bit for bit or not at all, and is small."""
 
 from __future__ import annotations
 
 import dataclasses
 import struct
-import time
 import zlib
 
 import numpy as np
@@ -131,16 +130,6 @@ def test_a_typical_poll_takes_at_most_six_bytes_a_sample(decimal):
     )
     boot_id, site = "9f86d081884c7d659a2feaa0c55ad015", "a3bf4f1b2b0b822cd15d6c15b0f00a08" * 2
     assert len(encode_frame(frame_of(77, boot_id=boot_id, site_sha256=site, batches=[(0, batch)]))) <= 600
-
-
-def test_a_frame_of_2000_rows_is_made_in_2_ms():
-    frame = mine_wide_frame(20, 100)
-    best = float("inf")
-    for _ in range(20):  # the best CPU time of some: what others on this machine do is not measured
-        begin = time.process_time()
-        encode_frame(frame)
-        best = min(best, time.process_time() - begin)
-    assert best <= 0.002
 
 
 def test_columns_say_which_rows_are_samples_and_where_they_stand_in_time():
