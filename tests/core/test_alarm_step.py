@@ -1,6 +1,7 @@
 """The alarm step against its rules: golden folders, a slow oracle, and what must hold however rows are grouped."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,15 @@ def test_a_delay_does_not_run_out_on_missing_data():
     assert step_timers(state, 5_000, 5_000) == []
     assert [e.kind.value for e in step_rows(state, rows_of([Row(6_000, 0, 2.0, "good")]))] == []
     assert [e.kind.value for e in step_timers(state, 6_250, 6_250)] == ["alarm_raised"]
+
+
+def test_a_step_of_the_wall_clock_during_a_delay_neither_shortens_nor_lengthens_it():
+    p = [point("a", subsystem="power", high_alarm=1.0, on_delay_s=10.0)]
+    for step_ms in (3_600_000, -3_600_000):
+        state = AlarmState(limit_table(p))
+        began = rows_of([Row(1_000, 0, 2.0, "good")])
+        stepped = replace(began, receive_time_ms=began.receive_time_ms + step_ms, monotonic_ns=began.monotonic_ns * 5)
+        assert [e.kind.value for e in step_rows(state, began)] == ["alarm_pending"]
+        assert step_rows(state, stepped) == []  # 4 s later on the monotonic clock, an hour off on the wall
+        assert step_timers(state, 10_900 + step_ms, 10_900) == []
+        assert [e.kind.value for e in step_timers(state, 11_000 + step_ms, 11_000)] == ["alarm_raised"]
