@@ -36,6 +36,7 @@ class WireBlock:
         fields = [point.field(request) for point in points]
         self.index: IndexArray = np.array([point.need.point for point in points], dtype=np.int32)
         self.inquiry = Inquiry(request, unit)
+        unit.adopt(self.inquiry)
         self._decoder = BlockDecoder(fields, request.count, of_bits=request.table.of_bits)
 
     def decoded(self, answer: Answer) -> tuple[ValueArray, QualityArray]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from connectors.modbus.codec import BlockDecoder
-from connectors.modbus.health import Inquiry, UnitHealth
+from connectors.modbus.health import UnitHealth
 from connectors.modbus.mbap import Answer
 from connectors.modbus.plan import PeriodGroup
 from connectors.modbus.points import ReadPoint
+from connectors.modbus.refusal import Block, Family
 from mines.clock import NO_TIME_MS
 from mines.model import Batch, IndexArray, TimeArray, ValueArray
 from mines.quality import QualityArray, Reason, bad
@@ -23,35 +22,31 @@ LATE_START_FRACTION = 0.25
 _ROUNDING = 1e-6  # of a period: a slot computed from its number is found again under it
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """One request of a group, its decoder, and the rows that it fills."""
-
-    inquiry: Inquiry
-    decoder: BlockDecoder
-    rows: slice
-
-
 class PollGroup:
     """The points of one period, compiled: rows stand in the order of the requests."""
 
-    def __init__(self, plan: PeriodGroup, read: Mapping[int, ReadPoint], units: Mapping[int, UnitHealth]) -> None:
+    def __init__(
+        self,
+        plan: PeriodGroup,
+        read: Mapping[int, ReadPoint],
+        units: Mapping[int, UnitHealth],
+        *,
+        quarantine_s: float,
+    ) -> None:
         self.period_s = plan.period_s
-        self.blocks: list[Block] = []
+        self._families: list[Family] = []
         rows = 0
         for request in plan.requests:
-            fields = [read[need.point].field(request) for need in request.needs]
-            decoder = BlockDecoder(fields, request.count, of_bits=request.table.of_bits)
-            inquiry = Inquiry(request, units[request.unit])
-            self.blocks.append(Block(inquiry, decoder, slice(rows, rows + len(fields))))
-            rows += len(fields)
+            family = Family(request, read, units[request.unit], first_row=rows, quarantine_s=quarantine_s)
+            self._families.append(family)
+            rows = family.whole.rows.stop
         points = [need.point for request in plan.requests for need in request.needs]
         self.index: IndexArray = _frozen(np.array(points, dtype=np.int32))
         self.source_time_ms: TimeArray = _frozen(np.full(rows, NO_TIME_MS, dtype=np.int64))
 
-    def in_turn(self) -> Sequence[Block]:
+    def in_turn(self, now_s: float) -> Sequence[Block]:
         """Its blocks for the next cycle: what has answered before what may not, then what has waited longest."""
-        return sorted(self.blocks, key=_turn)
+        return sorted((block for family in self._families for block in family.for_cycle(now_s)), key=_turn)
 
 
 class CycleRows:

@@ -36,7 +36,6 @@ class Inquiry:
         self.failures = 0  # silences in a row
         self.rest_until_s = 0.0
         self.reason = Reason.NONE  # of the last answer
-        unit.inquiries.append(self)
 
     def forget(self) -> None:
         """After an outage: ask as if for the first time."""
@@ -57,11 +56,28 @@ class UnitHealth:
         self.failed_s = -1.0
         self.rest_until_s = 0.0
         self.counters: Counter[str] = Counter()
+        self.undecided = 0  # refused blocks whose parts are being asked: until all have answered nothing is well
         self._ailing = 0  # inquiries whose last answer was no value
         self._since_ms = now_ms
         self._last_answer_ms: int | None = None
         self._last_error = ""
         self._duration_ms: float | None = None
+
+    @property
+    def quarantined(self) -> int:
+        """Requests that the device refuses and that rest."""
+        return self.counters["quarantined requests"]
+
+    def adopt(self, inquiry: Inquiry) -> None:
+        """The inquiry is asked from now on, as if for the first time."""
+        inquiry.forget()
+        inquiry.reason = Reason.NONE
+        self.inquiries.append(inquiry)
+
+    def drop(self, inquiry: Inquiry) -> None:
+        """The inquiry is not asked any more: what it suffered from is its unit's ailment no longer."""
+        self._ailing -= inquiry.reason is not Reason.NONE
+        self.inquiries.remove(inquiry)
 
     @property
     def silent(self) -> bool:
@@ -142,7 +158,7 @@ class UnitHealth:
     def _judged_state(self) -> LinkState:
         if self.silent:
             return LinkState.DEGRADED if self.reason is Reason.DEVICE_BUSY else LinkState.LOST
-        if self.failures or self._ailing:
+        if self.failures or self._ailing or self.undecided:
             return LinkState.DEGRADED
         return LinkState.GOOD
 

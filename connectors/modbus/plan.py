@@ -116,3 +116,25 @@ def _blocks(needs: Sequence[Need], limits: PlanLimits) -> Iterator[ReadRequest]:
 def _request(block: Sequence[Need], end: int, bridged: int) -> ReadRequest:
     first = block[0].address
     return ReadRequest(first.unit, first.table, first.register, end - first.register, tuple(block), bridged)
+
+
+def halves(request: ReadRequest) -> tuple[ReadRequest, ReadRequest] | None:
+    """The request as two, parted at the register nearest to its middle need; together they read every need once.
+
+    Returns:
+        None where all its needs begin at the same register: it cannot be parted further.
+    """
+    starts = [need.address.register for need in request.needs]
+    cuts = [i for i in range(1, len(starts)) if starts[i] != starts[i - 1]]
+    if not cuts:
+        return None
+    cut = min(cuts, key=lambda i: abs(2 * i - len(starts)))
+    return _part(request.needs[:cut]), _part(request.needs[cut:])
+
+
+def _part(needs: Sequence[Need]) -> ReadRequest:
+    covered: set[int] = set()
+    for need in needs:
+        covered.update(range(need.address.register, need.end))
+    first, end = needs[0].address.register, max(need.end for need in needs)
+    return _request(needs, end, end - first - len(covered))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -47,7 +48,8 @@ class Polling:
         now_ms = parts.clock.wall_ms()
         numbers = sorted({request.unit for group in parts.plan for request in group.requests})
         units = {number: UnitHealth(number, now_ms) for number in numbers}
-        self._groups = [PollGroup(group, parts.read, units) for group in parts.plan]
+        quarantine_s = parts.settings.quarantine_s
+        self._groups = [PollGroup(group, parts.read, units, quarantine_s=quarantine_s) for group in parts.plan]
         self._line = Line(
             list(units.values()),
             parts.settings,
@@ -89,10 +91,18 @@ class Polling:
             await asyncio.sleep(slot_s - loop.time())
 
     async def _cycle(self, group: PollGroup) -> CycleRows:
-        rows = CycleRows(group)
-        cycle = Cycle(asyncio.get_running_loop().time(), group.period_s)
-        for block in group.in_turn():
-            rows.fill(block, await self._line.read(block.inquiry, cycle))
+        rows, loop = CycleRows(group), asyncio.get_running_loop()
+        cycle = Cycle(loop.time(), group.period_s)
+        told = {unit: unit.quarantined for unit in self._line.units}
+        waiting = deque(group.in_turn(cycle.start_s))
+        while waiting:
+            block = waiting.popleft()
+            answer = await self._line.read(block.inquiry, cycle)
+            rows.fill(block, answer)
+            waiting.extendleft(reversed(block.family.after(block, answer, loop.time())))
+        for unit in self._line.units:
+            if unit.quarantined != told[unit]:
+                self._report(unit)
         return rows
 
     async def _report_regularly(self) -> None:

@@ -28,6 +28,7 @@ class ModbusSettings:
     max_gap: int = 0  # unneeded registers or bits in a row that a request may read along
     backoff_s: float = 1.0  # first rest of a silent unit or a lost line; doubles
     backoff_max_s: float = 30.0
+    quarantine_s: float = 60.0  # first rest of a register that the device refuses; doubles up to an hour
 
     @property
     def limits(self) -> PlanLimits:
@@ -58,6 +59,7 @@ _NUMBERS: Mapping[str, _Number] = {
     "max_gap": _Number(True, -1, MAX_REGISTERS - 2, f"a whole number from 0 to {MAX_REGISTERS - 2}"),
     "backoff_s": _Number(False, 0, 600, "seconds, more than 0, at most 600"),
     "backoff_max_s": _Number(False, 0, 600, "seconds, not less than backoff_s, at most 600"),
+    "quarantine_s": _Number(False, 0, 3600, "seconds, more than 0, at most 3600"),
 }
 _KEYS = ("host", *_NUMBERS)
 
