@@ -195,8 +195,8 @@ def test_a_subscription_is_begun_anew_when_it(fault, error, second_look_s):
 
     heard = asyncio.run(scenario())
     assert [r.last_error for r in heard.links if r.state == LinkState.LOST] == [error]
-    told = [1.0, 2.0, 2.0] if error == "notification lost" else [1.0, 2.0]
-    assert heard.values(0) == told, "what came is kept, what stands is told again"
+    twice, once = [1.0, 2.0, 2.0], [1.0, 2.0]  # on a slow machine the change may get through before the fault
+    assert heard.values(0) in ([twice] if error == "notification lost" else [once, twice]), "kept, and told again"
 
 
 def free_port() -> int:
