@@ -108,7 +108,7 @@ def test_a_delay_that_falls_due_at_a_quiet_tick_has_its_tick_in_the_journal(tmp_
     assert [e.point for e in raised] == ["g0", "g1", "g2"]
     held = [(tick, frame.events) for frame in Reader(box.site.data).frames() for tick in frame.ticks]
     (tick,) = [tick for tick, events in held if tick.quiet and any(e in raised for e in events)]
-    assert all(0 <= tick.time_ms - e.time_ms <= 2 * FAST.tick_ms for e in raised)
+    assert all(tick.time_ms >= e.time_ms for e in raised)  # seen at the tick, timed when it fell due
 
 
 def test_alarm_is_in_the_log_and_in_the_snapshot_at_once(tmp_path):
