@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import struct
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_data import reference
 
 from connectors.modbus.codec import BYTE_ORDERS, REGISTERS, BlockDecoder, Field, byte_places, raw_sentinel
 from mines.quality import GOOD, Reason, Severity, bad, reason_of, severity_of
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = Path(os.environ.get("MINEWATCH_REFERENCE_DATA", ROOT.parent / "shared" / "data"))
 CASES = list(csv.DictReader((ROOT / "fixtures/modbus/codec_cases.csv").read_text(encoding="utf-8").splitlines()))
 PACK = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"} | {
     "float32": "f",
@@ -153,9 +152,7 @@ def test_any_mixture_decodes_as_struct_does(values):
 
 
 def field_frame(name: str) -> bytes:
-    path = REFERENCE / "field-frames" / "frames.json"
-    if not path.exists():
-        pytest.skip("the reference data set field-frames is not at hand")
+    path = reference("field-frames/frames.json")
     frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
     reply = bytes.fromhex(next(frame for frame in frames if frame["id"] == name)["rx"])
     return reply[3:-2]  # RTU: unit, function, byte count … CRC

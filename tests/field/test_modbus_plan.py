@@ -1,7 +1,6 @@
 """The read plan: its properties, and a real drive's register map."""
 
 import json
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from modbus_points import modbus_point
+from reference_data import reference
 
 from connectors.modbus.address import Table
 from connectors.modbus.codec import REGISTERS, BlockDecoder
@@ -16,7 +16,6 @@ from connectors.modbus.plan import Need, PlanLimits, ReadRequest, plan_reads
 from connectors.modbus.points import read_points
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = Path(os.environ.get("MINEWATCH_REFERENCE_DATA", ROOT.parent / "shared" / "data"))
 
 
 def planned(points, **limits) -> list[ReadRequest]:
@@ -177,9 +176,7 @@ def test_an_empty_list_of_needs_asks_for_nothing():
 
 
 def drive_registers() -> list[int]:
-    path = REFERENCE / "vfd-atv600" / "atv600_map.json"
-    if not path.exists():
-        pytest.skip("the reference data set vfd-atv600 is not at hand")
+    path = reference("vfd-atv600/atv600_map.json")
     return [register["addr"] for register in json.loads(path.read_text(encoding="utf-8"))["registers"]]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mines.alarms.limits import LIMIT_OF_WORD
 from mines.errors import MineError
 from mines.model import OperatorAct
 from web.access import NAME_LIMIT, NOTE_LIMIT, acting_person
@@ -19,7 +20,6 @@ from web.readers import SiteIndex
 if TYPE_CHECKING:
     from mines.store.ledger import Ledger
 
-_LIMIT_WORDS: Final = frozenset({"high_alarm", "high_cut", "low_alarm", "low_cut"})
 _REMEMBERED: Final = 2_000
 """Newest ledger rows that pages keep in mind: an alarm's version changes with the answer, so older ones are moot."""
 
@@ -66,7 +66,7 @@ def _alarm(given: object, index: SiteIndex) -> tuple[str, int]:
     text = f"{given.get('id')}@{given.get('version')}" if isinstance(given, Mapping) else str(given)
     alarm_id, _, version = text.rpartition("@")
     point_id, _, limit = alarm_id.rpartition("/")
-    known = point_id in index.points and limit in _LIMIT_WORDS
+    known = point_id in index.points and limit in LIMIT_OF_WORD
     if not (known and version.isascii() and version.isdecimal() and len(version) < 19):
         raise Refused("no_such_alarm", text)
     return alarm_id, int(version)
