@@ -158,8 +158,8 @@ def test_five_lost_connections_leave_no_session_behind():
     assert max(held) == 1  # a session that an earlier test left may end meanwhile: never more than one of ours
     assert mine.sessions <= before[0]
     assert mine.subscriptions <= before[1]
-    assert connections == 6
-    assert heard.links[-1].reconnects == 5
+    assert 6 <= connections <= 9  # an attempt may meet the cut that is still going on, and is made again
+    assert heard.links[-1].reconnects >= 5
     assert heard.values(0) == [1.0] * 6, "each session gives the value again"
     assert [b.batch_no for b in heard.batches()] == list(range(1, len(heard.batches()) + 1))
 
