@@ -20,6 +20,7 @@ class EventKind(StrEnum):
     CLOCK_STEP = "clock_step"
     SOURCE_RESTARTED = "source_restarted"  # an exception out of a source: our defect
     LINK_CHANGED = "link_changed"  # cause = new state; detail: source, unit, was, error
+    DEVICE_CLOCK = "device_clock"  # cause = state of the clock, or jumped; detail: source, unit, clock, skew_ms
     ALARM_PENDING = "alarm_pending"  # the on-delay began to run
     ALARM_PENDING_ENDED = "alarm_pending_ended"  # it ended without an alarm
     ALARM_RAISED = "alarm_raised"  # cause = the limit: high_alarm, high_cut, low_alarm, low_cut

@@ -196,6 +196,7 @@ class LinkReport:
     endpoint: str = ""
     time_ms: int = 0  # when the report was made
     counters: Mapping[str, int] = field(default_factory=dict)
+    device_time_ms: int | None = None  # the device's own clock at its last answer; None = it told none
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ half of it. Schema 1:
     poller   {lag_ms, queued_rows}                    lag = how late the last tick was
     sources  [{id, kind, endpoint, state, points, period_ms, polls, samples, good, bad}]
     links    [{source, unit, endpoint, state, since_ms, last_answer_ms, last_error, duration_ms, polls, good, bad,
-               reconnects, time_ms (of the report), counters{}}]
+               reconnects, time_ms (of the report), counters{}, clock (a `ClockState`, null = it told no time),
+               skew_ms (device minus box)}]
     subsystems {id: {points, good, bad, alarms, level}}     level = worst standing alarm level, 0 = none
     points   {id: [value, quality, age_ms, freshness, receive_ms, source_ms, usable_value, usable_ms]}
              value null = NaN; age_ms null = never; freshness = a `Freshness` number; times null = none

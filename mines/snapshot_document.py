@@ -11,6 +11,7 @@ import numpy as np
 
 from mines.alarms.desk import standing_alarms
 from mines.clock import NO_TIME_MS
+from mines.device_clock import DeviceClocks
 from mines.events import Event
 from mines.model import LinkReport, LinkState, Point, Subsystem, TimeArray
 from mines.process_image import Freshness
@@ -81,7 +82,7 @@ def live_part(watch: Watch, counters: Counters, monotonic_ns: int) -> dict[str, 
         "schema": SCHEMA,
         "counters": _counters(watch, counters),
         "sources": [_source(source, watch.links) for source in counters.sources],
-        "links": [_link(report) for _, report in sorted(watch.links.items(), key=lambda item: _link_order(item[1]))],
+        "links": [_link(report, watch.clocks) for report in sorted(watch.links.values(), key=_link_order)],
         "subsystems": _subsystems(watch.points, watch, alarms),
         "points": _points(watch, monotonic_ns),
         "alarms": alarms,
@@ -122,7 +123,7 @@ def _link_order(report: LinkReport) -> tuple[str, int]:
     return report.source, -1 if report.unit is None else report.unit
 
 
-def _link(report: LinkReport) -> dict[str, Any]:
+def _link(report: LinkReport, clocks: DeviceClocks) -> dict[str, Any]:
     return {
         "source": report.source,
         "unit": report.unit,
@@ -138,6 +139,8 @@ def _link(report: LinkReport) -> dict[str, Any]:
         "reconnects": report.reconnects,
         "time_ms": report.time_ms,
         "counters": dict(report.counters),
+        "clock": clocks.state(report.source, report.unit),
+        "skew_ms": clocks.skew_ms(report.source, report.unit),
     }
 
 

@@ -13,6 +13,7 @@ from mines.alarms.desk import apply_act, ended_by_site
 from mines.alarms.limits import limit_table
 from mines.alarms.state import AlarmState
 from mines.alarms.step import note_rows, step_rows, step_timers
+from mines.device_clock import DeviceClocks
 from mines.events import Event, EventKind
 from mines.model import LinkReport, LinkState, Point, RowKind, Tick
 from mines.process_image import ProcessImage
@@ -30,6 +31,7 @@ class Watch:
         self.offsets = source_offsets([len(points) for points in points_per_source])
         self.image = ProcessImage(self.points)
         self.alarms = AlarmState(limit_table(self.points))
+        self.clocks = DeviceClocks(points_per_source, self.offsets)
         self.links: dict[LinkKey, LinkReport] = {}
         self.link_states: dict[LinkKey, str] = {}
         self.acts: dict[int, str] = {}
@@ -40,6 +42,7 @@ class Watch:
         for event in log:
             self.alarms.fold(event)
             self._fold_link(event)
+            self.clocks.fold(event)
             self._fold_act(event)
 
     def begin(self, log: Sequence[Event], started: Event) -> list[Event]:
@@ -62,6 +65,7 @@ class Watch:
         """
         for tick in ticks:
             rows = gather_rows(tick, self.offsets)
+            self._device_clocks(tick, rows)
             self._show(tick, rows)
             note_rows(self.alarms, rows)
 
@@ -83,6 +87,7 @@ class Watch:
         events += step_rows(self.alarms, rows)
         for report in tick.links:
             events += self._link_event(report)
+        events += self._device_clocks(tick, rows)
         for act in tick.acts:
             events += apply_act(self.alarms, act, tick.time_ms)
         events += step_timers(self.alarms, tick.time_ms, tick.monotonic_ns // 1_000_000)
@@ -90,6 +95,11 @@ class Watch:
         for event in events:
             self._fold_act(event)
         return self.number(events)
+
+    def _device_clocks(self, tick: Tick, rows: Rows) -> list[Event]:
+        """Held against the image as it stands before the rows: only what has changed tells a time."""
+        step_ms = tick.clock_step_ms
+        return self.clocks.step(rows, self.image, tick.links, box_step_ms=step_ms, time_ms=tick.time_ms)
 
     def _show(self, tick: Tick, rows: Rows) -> None:
         self.image.apply(rows)

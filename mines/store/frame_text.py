@@ -64,6 +64,7 @@ def link_row(report: LinkReport) -> list[Any]:
         report.endpoint,
         report.time_ms,
         dict(report.counters),
+        report.device_time_ms,
     ]
 
 

@@ -171,7 +171,7 @@ def test_a_batch_of_another_type_is_no_frame():
 
 FULL = {
     Tick: Tick(1, 2, 3, (SourcedBatch(4, poll(2, 1)),), (), (), 5),
-    LinkReport: LinkReport("s", 1, LinkState.GOOD, 2, 3, "timeout", 4.5, 5, 6, 7, 8, "e", 9, {"late": 1}),
+    LinkReport: LinkReport("s", 1, LinkState.GOOD, 2, 3, "timeout", 4.5, 5, 6, 7, 8, "e", 9, {"late": 1}, 10),
     OperatorAct: OperatorAct(1, 2, Actor("a", "甲", "r", "st", True), "reset", (("p/high_alarm", 3),), "备注"),
     Event: event(1, 2, a=[1, {"b": None}]),
 }
