@@ -1,4 +1,4 @@
-"""`minewatch worker`: calendar work at low priority. It packs nothing yet; it keeps the score fresh.
+"""`minewatch worker`: calendar work at low priority: it packs sealed journal segments and keeps the score fresh.
 
 APScheduler for calendar work only, never for polling; `misfire_grace_time=None`, so that a stall skips nothing.
 """
@@ -16,12 +16,17 @@ from types import FrameType
 from typing import Any
 
 from mines.clock import SystemClock
+from mines.errors import StoreError
 from mines.notify import notify
 from mines.site.site_file import Site
+from mines.store.disk import SystemDisk
+from mines.store.layout import DataFolder
+from mines.store.packing import pack_sealed
 from mines.store.reader import Reader
 
 _LOG = logging.getLogger("minewatch.worker")
 _SCORE_EVERY_S = 60
+_PACK_EVERY_S = 60
 _NICENESS = 10
 
 Score = Callable[[Site, Reader, int], dict[str, Any]]
@@ -41,6 +46,16 @@ def write_score(site: Site, score: Score, now_ms: int) -> None:
     os.replace(part, score_path(site))
 
 
+def pack_history(site: Site) -> None:
+    """Packs what `run` has sealed. An error of the disk is told, and tried again: nothing goes before it stands."""
+    try:
+        for packed in pack_sealed(DataFolder(site.data), SystemDisk()):
+            header = packed.header
+            _LOG.info("packed %s: %d rows in %d bytes", packed.path.name, header.rows, header.size)
+    except StoreError:
+        _LOG.exception("packing failed; the journal keeps everything")
+
+
 def run_worker(site: Site, score: Score) -> None:
     """Until SIGTERM or SIGINT."""
     from apscheduler.schedulers.blocking import BlockingScheduler
@@ -58,6 +73,16 @@ def run_worker(site: Site, score: Score) -> None:
         coalesce=True,
         next_run_time=datetime.now(UTC),
         id="score",
+    )
+
+    scheduler.add_job(
+        lambda: pack_history(site),
+        "interval",
+        seconds=_PACK_EVERY_S,
+        misfire_grace_time=None,
+        coalesce=True,
+        next_run_time=datetime.now(UTC),
+        id="pack",
     )
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -19,12 +19,12 @@ from mines.model import TimeArray, ValueArray
 Ints = npt.NDArray[np.int64]
 
 _CONSTANT: Final = 0  # else the width in bytes: 1, 2, 4, 8
-_NAN_BITS: Final = int(np.array(np.nan).view(np.int64))
+NAN_BITS: Final = int(np.array(np.nan).view(np.int64))
 _EXACT_WHOLE: Final = 2.0**53  # beyond it not every whole number is a float64
 
 
 @dataclass(frozen=True, slots=True)
-class _Decimal:
+class Decimal:
     """A value is `whole / factor` (divide), or `whole * factor`."""
 
     factor: float
@@ -40,20 +40,20 @@ class _Decimal:
 
 
 # On disk: a row's class is its place here, counted from 1. Never reorder; a new one needs a new codec version.
-_DECIMALS: Final = (
-    _Decimal(1.0, divide=True),
-    _Decimal(10.0, divide=True),
-    _Decimal(0.1, divide=False),
-    _Decimal(100.0, divide=True),
-    _Decimal(0.01, divide=False),
-    _Decimal(1000.0, divide=True),
-    _Decimal(0.001, divide=False),
-    _Decimal(10000.0, divide=True),
-    _Decimal(0.0001, divide=False),
+DECIMALS: Final = (
+    Decimal(1.0, divide=True),
+    Decimal(10.0, divide=True),
+    Decimal(0.1, divide=False),
+    Decimal(100.0, divide=True),
+    Decimal(0.01, divide=False),
+    Decimal(1000.0, divide=True),
+    Decimal(0.001, divide=False),
+    Decimal(10000.0, divide=True),
+    Decimal(0.0001, divide=False),
 )
 _NAN: Final = 0
-_FLOAT32: Final = len(_DECIMALS) + 1
-_FLOAT64: Final = len(_DECIMALS) + 2
+_FLOAT32: Final = len(DECIMALS) + 1
+_FLOAT64: Final = len(DECIMALS) + 2
 
 
 class ColumnWriter:
@@ -67,15 +67,15 @@ class ColumnWriter:
         if self._constant(column):
             return
         steps = np.diff(column)  # wraps around like the sum that undoes it
-        self._parts.append(struct.pack("<Bq", _width(steps), int(column[0])))
-        self._parts.append(_planes(steps, _width(steps)))
+        self._parts.append(struct.pack("<Bq", width_of(steps), int(column[0])))
+        self._parts.append(_planes(steps, width_of(steps)))
 
     def scattered(self, column: Ints) -> None:
         """Numbers that say nothing about their neighbours. Shape (n,)."""
         if self._constant(column):
             return
-        self._parts.append(struct.pack("<B", _width(column)))
-        self._parts.append(_planes(column, _width(column)))
+        self._parts.append(struct.pack("<B", width_of(column)))
+        self._parts.append(_planes(column, width_of(column)))
 
     def floats(self, column: ValueArray) -> None:
         """Engineering values, any bits. Shape (n,)."""
@@ -88,7 +88,7 @@ class ColumnWriter:
             elif code == _FLOAT32:
                 self._parts.append(_planes(rows.astype(np.float32).view(np.int32), 4))
             elif code != _NAN:
-                self.scattered(_DECIMALS[code - 1].wholes(rows))
+                self.scattered(DECIMALS[code - 1].wholes(rows))
 
     def raw(self, data: bytes) -> None:
         """Bytes as they are."""
@@ -157,7 +157,7 @@ class ColumnReader:
             return self._planes(n, 8).view(np.float64)
         if code == _FLOAT32:
             return self._planes(n, 4).astype(np.int32).view(np.float32).astype(np.float64)
-        return _DECIMALS[code - 1].values(self.scattered(n))
+        return DECIMALS[code - 1].values(self.scattered(n))
 
     def _unpack(self, form: str) -> tuple[int, ...]:
         return struct.unpack(form, self.raw(struct.calcsize(form)))
@@ -167,7 +167,7 @@ class ColumnReader:
         return np.ascontiguousarray(planes.T).view(f"<i{width}")[:, 0].astype(np.int64)
 
 
-def _width(column: npt.NDArray[np.int64]) -> int:
+def width_of(column: npt.NDArray[np.int64]) -> int:
     """Bytes that hold every value of the column, signed."""
     low, high = int(column.min()), int(column.max())
     for width in (1, 2, 4):
@@ -184,9 +184,9 @@ def _planes(column: npt.NDArray[np.int64] | npt.NDArray[np.int32], width: int) -
 def _classes(column: ValueArray) -> npt.NDArray[np.uint8]:
     """The class of each row, as on disk. Shape (n,)."""
     bits = column.view(np.int64)
-    classes = np.where(bits == _NAN_BITS, np.uint8(_NAN), np.uint8(_FLOAT64))
+    classes = np.where(bits == NAN_BITS, np.uint8(_NAN), np.uint8(_FLOAT64))
     with np.errstate(all="ignore"):  # overflow and NaN only mean that the class does not fit
-        for code, decimal in enumerate(_DECIMALS, start=1):
+        for code, decimal in enumerate(DECIMALS, start=1):
             rows = np.flatnonzero(classes == _FLOAT64)
             if not len(rows):
                 return classes

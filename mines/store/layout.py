@@ -11,6 +11,7 @@ from mines.errors import StoreError
 from mines.store.disk import SCHEMA, Disk, store_errors
 
 _SEGMENT = re.compile(r"\d{12}\.db")
+_MONTH = re.compile(r"\d{4}-\d{2}\.db")
 SIDE_FILES = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database while it is open or after a crash."""
 
@@ -35,6 +36,21 @@ class DataFolder:
     def journal(self) -> Path:
         """Folder of the journal's segments."""
         return self.path / "journal"
+
+    @property
+    def raw(self) -> Path:
+        """Folder of packed history, a file a month. Writer: worker."""
+        return self.path / "raw"
+
+    def raw_month(self, month: str) -> Path:
+        """The file of a month, e.g. `2026-11`."""
+        return self.raw / f"{month}.db"
+
+    def raw_months(self) -> list[Path]:
+        """The files that are there, oldest month first."""
+        if not self.raw.is_dir():
+            return []
+        return sorted(path for path in self.raw.iterdir() if _MONTH.fullmatch(path.name))
 
     @property
     def set_aside(self) -> Path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from mines.model import TimeArray, ValueArray
+from mines.clock import NO_TIME_MS
+from mines.model import RowKind, TimeArray, ValueArray
 from mines.quality import QualityArray
 from mines.store.frame_columns import FrameColumns
 from mines.store.journal import SourceKeys
@@ -60,6 +61,27 @@ class Gathered:
         order = np.argsort(self.slot, kind="stable")
         ends = np.searchsorted(self.slot[order], np.arange(slots), side="right")
         return [self.taken(rows) for rows in np.split(order, ends[:-1])]
+
+    def axis_time_ms(self) -> TimeArray:
+        """Where each row stands on the axis of history: box time, for a back-filled row its source time. (n,) [ms]"""
+        backfilled = (self.kind == RowKind.BACKFILL) & (self.source_time_ms != NO_TIME_MS)
+        return np.where(backfilled, self.source_time_ms, self.receive_time_ms)
+
+    def within(self, span: tuple[int | None, int | None]) -> Gathered:
+        """The rows in [from, to) of the axis of history [ms], None = open."""
+        if span == (None, None):
+            return self
+        times = self.axis_time_ms()
+        inside = np.ones(len(times), dtype=np.bool_)
+        if span[0] is not None:
+            inside &= times >= span[0]
+        if span[1] is not None:
+            inside &= times < span[1]
+        return self if inside.all() else self.taken(np.flatnonzero(inside))
+
+    def in_slot(self, slot: int) -> Gathered:
+        """The same rows as those of another slot."""
+        return replace(self, slot=np.full(len(self), slot, dtype=np.int32))
 
     def taken(self, rows: npt.NDArray[np.intp]) -> Gathered:
         """Only these rows."""
