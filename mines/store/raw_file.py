@@ -1,7 +1,6 @@
 """raw/YYYY-MM.db: packed parts of closed journal segments. Written by the worker, a part a transaction; read by all.
 
-A part is named by the number of its segment's first frame, so packing a segment twice cannot make two of it. Chunks lie
-in order of point and part: a query of one point reads neighbouring pages.
+A part is named by the number of its segment's first frame, so packing a segment twice cannot make two of it.
 """
 
 from __future__ import annotations
@@ -24,13 +23,15 @@ _TABLES: Final = (
         part INTEGER NOT NULL, rows INTEGER NOT NULL, confirmations INTEGER NOT NULL, first_row_ms INTEGER,
         last_row_ms INTEGER, clock_unsure INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 BLOB NOT NULL,
         UNIQUE (hour_ms, part)) STRICT""",
-    """CREATE TABLE times (
-        first_seq INTEGER NOT NULL, no INTEGER NOT NULL, body BLOB NOT NULL,
-        PRIMARY KEY (first_seq, no)) STRICT, WITHOUT ROWID""",
+    # Rows in order of arrival fill their pages; a table in order of its key would leave two fifths of each empty.
+    "CREATE TABLE times (first_seq INTEGER NOT NULL, no INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    "CREATE UNIQUE INDEX times_by_part ON times (first_seq, no)",
     """CREATE TABLE chunks (
         point_key INTEGER NOT NULL, first_seq INTEGER NOT NULL, confirmations INTEGER NOT NULL,
         times_no INTEGER NOT NULL, rows INTEGER NOT NULL, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
-        body BLOB NOT NULL, PRIMARY KEY (point_key, first_seq, confirmations)) STRICT, WITHOUT ROWID""",
+        body BLOB NOT NULL) STRICT""",
+    "CREATE UNIQUE INDEX chunks_by_point ON chunks (point_key, confirmations, first_seq)",
+    "CREATE INDEX chunks_by_part ON chunks (first_seq)",
 )
 _SHANGHAI: Final = timezone(timedelta(hours=8))
 Span = tuple[int | None, int | None]
