@@ -30,7 +30,7 @@ _TABLES: Final = (
         point_key INTEGER NOT NULL, first_seq INTEGER NOT NULL, confirmations INTEGER NOT NULL,
         times_no INTEGER NOT NULL, rows INTEGER NOT NULL, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
         body BLOB NOT NULL) STRICT""",
-    "CREATE UNIQUE INDEX chunks_by_point ON chunks (point_key, confirmations, first_seq)",
+    "CREATE INDEX chunks_by_point ON chunks (point_key, confirmations, first_ms, last_ms)",
     "CREATE INDEX chunks_by_part ON chunks (first_seq)",
 )
 _SHANGHAI: Final = timezone(timedelta(hours=8))
@@ -103,6 +103,20 @@ def read_headers(database: Database) -> list[PartHeader]:
     """Every part of a month, in order of frames."""
     rows = database.execute("SELECT * FROM parts ORDER BY first_seq").fetchall()
     return [replace(header, clock_unsure=bool(header.clock_unsure)) for header in (PartHeader(*row) for row in rows)]
+
+
+def has_rows_in(database: Database, span: Span) -> bool:
+    """False where no part of a month has a row in the span."""
+    found = database.execute(
+        "SELECT 1 FROM parts WHERE (?1 IS NULL OR last_row_ms >= ?1) AND (?2 IS NULL OR first_row_ms < ?2) LIMIT 1",
+        span,
+    ).fetchone()
+    return found is not None
+
+
+def packed_among(database: Database, segments: Sequence[int]) -> set[int]:
+    """Which of these segments, by the number of their first frame, a month holds a part of."""
+    return {seq for seq in segments if database.execute("SELECT 1 FROM parts WHERE first_seq = ?", (seq,)).fetchone()}
 
 
 def read_part(database: Database, path: Path, first_seq: int) -> Content:

@@ -6,7 +6,7 @@ changed is another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from mines.store.frame import Frame, decode_columns, decode_frame
 from mines.store.journal import Boot, read_boots, read_span
 from mines.store.layout import DataFolder, first_seq_of
 from mines.store.points_registry import AcceptedSite, read_key, read_known, read_site_files, read_sites
-from mines.store.raw_file import read_headers, read_points
+from mines.store.raw_file import has_rows_in, packed_among, read_points
 from mines.store.row_gather import Gathered, KeyLookup, gather
 
 
@@ -144,18 +144,15 @@ class Reader:
         key_of = self._keys_of(point_ids)
         wanted = sorted({key for key in key_of.values() if key is not None})
         # Segments are listed before the packed parts: what is packed and removed meanwhile is found there.
-        segments = self._folder.segments() if wanted else []
-        packed = self._packed_rows(wanted, span, confirmations=confirmations) if wanted else {}
-        parts: dict[int, list[Gathered]] = dict(packed)
-        for path in segments:
-            if first_seq_of(path) in packed:
-                continue
-            with self._database(path) as database:
-                if database is not None:
-                    rows = _segment_rows(database, path, wanted, span=span, confirmations=confirmations)
-                    parts[first_seq_of(path)] = rows
-        if any(not path.exists() for path in segments if first_seq_of(path) not in packed):
-            return self._gather(point_ids, span, confirmations=confirmations)  # packed while we read: look again
+        segments = {first_seq_of(path): path for path in self._folder.segments()} if wanted else {}
+        parts, packed = self._packed_rows(wanted, span, segments, confirmations=confirmations)
+        for first_seq, path in segments.items():
+            if first_seq not in packed:
+                with self._database(path) as database:
+                    if database is not None:
+                        parts[first_seq] = _segment_rows(database, path, wanted, span=span, confirmations=confirmations)
+                    elif not path.exists():  # packed and removed while we read: look again
+                        return self._gather(point_ids, span, confirmations=confirmations)
         in_order = [rows for first_seq in sorted(parts) for rows in parts[first_seq]]
         by_slot = Gathered.joined(in_order).split(len(wanted))
         slot_of = {key: slot for slot, key in enumerate(wanted)}
@@ -163,20 +160,26 @@ class Reader:
         return {point: nothing if key is None else by_slot[slot_of[key]] for point, key in key_of.items()}
 
     def _packed_rows(
-        self, wanted: Sequence[int], span: tuple[int | None, int | None], *, confirmations: bool
-    ) -> dict[int, list[Gathered]]:
-        """Rows of every packed part, by its first frame; a part without wanted rows has none, but is there."""
+        self,
+        wanted: Sequence[int],
+        span: tuple[int | None, int | None],
+        segments: Iterable[int],
+        *,
+        confirmations: bool,
+    ) -> tuple[dict[int, list[Gathered]], set[int]]:
+        """Packed rows by the first frame of their part, and which of the journal's segments are packed."""
         parts: dict[int, list[Gathered]] = {}
+        packed: set[int] = set()
         slot_of = {key: slot for slot, key in enumerate(wanted)}
-        for path in self._folder.raw_months():
+        for path in self._folder.raw_months() if wanted else []:
             with self._database(path) as database:
                 if database is None:
                     continue
-                for header in read_headers(database):
-                    parts.setdefault(header.first_seq, [])
-                for first_seq, key, rows in read_points(database, path, wanted, span, confirmations=confirmations):
-                    parts.setdefault(first_seq, []).append(rows.in_slot(slot_of[key]))
-        return parts
+                packed |= packed_among(database, list(segments))
+                if has_rows_in(database, span):
+                    for first_seq, key, rows in read_points(database, path, wanted, span, confirmations=confirmations):
+                        parts.setdefault(first_seq, []).append(rows.in_slot(slot_of[key]))
+        return parts, packed
 
     def _keys_of(self, point_ids: Sequence[str]) -> dict[str, int | None]:
         with self._database(self._folder.points_db) as database:
