@@ -33,7 +33,7 @@ def query(
     json: JsonOption = False,
 ) -> None:
     """What was read of one point."""
-    from mines.store.query import bucket_rows, raw_rows
+    from mines.store.query import bucket_rows, longest_voucher_ms, raw_rows
     from mines.store.reader import Reader
 
     opened = open_site(site, data)
@@ -43,9 +43,13 @@ def query(
         raise StoreError(f"point {point!r} is neither in the site nor in the data folder")
     if raw and every is not None:
         raise typer.BadParameter("--raw and --every exclude each other")
-    columns = reader.samples(point, from_ms, to_ms)
-    period_s = known[point].period_s if point in known else 1.0
-    rows = raw_rows(columns) if every is None else bucket_rows(columns, every_ms=every, period_s=period_s)
+    if every is None:
+        rows = raw_rows(reader.samples(point, from_ms, to_ms))
+    else:
+        period_s = known[point].period_s if point in known else 1.0
+        before_ms = None if from_ms is None else from_ms - longest_voucher_ms(period_s)
+        columns, confirmed = reader.samples(point, before_ms, to_ms), reader.confirmations(point, before_ms, to_ms)
+        rows = bucket_rows(columns, confirmed, span=(from_ms, to_ms), every_ms=every, period_s=period_s)
     unit = known[point].unit if point in known else ""
     if json:
         print_json({"point": point, "unit": unit, "count": len(rows), "rows": rows})

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mines.site.site_file import Site
     from mines.store.site_change import SiteChange
 
-SITE_FILES: Final = ("site.toml", "points.csv")
-"""What a box needs to run a site again."""
+SITE_FILES: Final = ("site.toml", "points.csv", "points.xlsx")
+"""What a box needs to run a site again; it has one of the two point lists."""
 
 
 @dataclass(frozen=True, slots=True)

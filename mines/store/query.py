@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mines.clock import NO_TIME_MS
-from mines.quality import Severity, severities
+from mines.model import RowKind, TimeArray
+from mines.store.row_gather import Gathered
+from mines.store.statistics import statistics
 
 if TYPE_CHECKING:
     from mines.store.reader import SampleColumns
 
-_SHANGHAI_MS = 8 * 3_600_000  # stretches of a day begin at local midnight
+_EARLIEST_MS, _LATEST_MS = -(2**60), 2**60
 
 
 def raw_rows(columns: SampleColumns) -> list[list[Any]]:
@@ -34,75 +35,54 @@ def raw_rows(columns: SampleColumns) -> list[list[Any]]:
     ]
 
 
-def vouched_until(
-    time_ms: npt.NDArray[np.int64], good: npt.NDArray[np.bool_], period_s: float
-) -> npt.NDArray[np.int64]:
-    """End of the time each row vouches for: the next row, at most 2 P + 1 s; rows that are not good vouch for nothing.
-
-    Args:
-        time_ms: Ascending receive times, (n,) [ms].
-        good: Rows of good quality, (n,).
-        period_s: The point's period [s].
-    Returns:
-        (n,) [ms]; equal to `time_ms` where the row vouches for nothing.
-    Source: design §5, statistics know quality.
-    """
-    longest = round(2000 * period_s) + 1000
-    following = np.append(time_ms[1:], np.iinfo(np.int64).max - longest)
-    until = np.minimum(np.maximum(following, time_ms), time_ms + longest)
-    return np.where(good, until, time_ms)
-
-
-def bucket_rows(columns: SampleColumns, *, every_ms: int, period_s: float) -> list[list[Any]]:
+def bucket_rows(
+    columns: SampleColumns,
+    confirmed_ms: TimeArray,
+    *,
+    span: tuple[int | None, int | None],
+    every_ms: int,
+    period_s: float,
+) -> list[list[Any]]:
     """[start_ms, min, max, mean, good_s, count] of each stretch that holds a row or vouched time.
 
     The mean is weighted by the time that good values vouch for; minimum and maximum are over good values, so an
     extreme is never lost; `count` is every row received in the stretch. null where no good value is.
+
+    Args:
+        columns: Rows of one point, those shortly before the span included: they may vouch into it.
+        confirmed_ms: When the point was confirmed unchanged, likewise.
+        span: [from, to) [ms], None = open.
+        every_ms: Length of a stretch.
+        period_s: Of the point [s].
     """
-    order = np.argsort(columns.receive_time_ms, kind="stable")
-    time_ms, value = columns.receive_time_ms[order], columns.value[order]
-    good = (severities(columns.quality[order]) == Severity.GOOD) & np.isfinite(value)
-    until = vouched_until(time_ms, good, period_s)
-    piece_bucket, piece_ms, piece_row = _pieces(time_ms, until, every_ms)
-    row_bucket = _bucket(time_ms, every_ms)
-    buckets = np.unique(np.concatenate((row_bucket, piece_bucket)))
-    n = len(buckets)
-    weight, area = np.zeros(n), np.zeros(n)
-    low, high = np.full(n, np.inf), np.full(n, -np.inf)
-    at = np.searchsorted(buckets, piece_bucket)
-    np.add.at(weight, at, piece_ms)
-    np.add.at(area, at, piece_ms * value[piece_row])
-    held = np.concatenate((at, np.searchsorted(buckets, row_bucket[good])))
-    values = np.concatenate((value[piece_row], value[good]))
-    np.minimum.at(low, held, values)
-    np.maximum.at(high, held, values)
-    count = np.bincount(np.searchsorted(buckets, row_bucket), minlength=n)
-    mean = np.divide(area, weight, out=np.full(n, np.nan), where=weight > 0)
-    starts = buckets * every_ms - _SHANGHAI_MS
+    begin = _EARLIEST_MS if span[0] is None else span[0]
+    end = _LATEST_MS if span[1] is None else span[1]
+    period_ms = np.array([round(1000 * period_s)], dtype=np.int64)
+    found = statistics(_one_point(columns), _confirmations(confirmed_ms), period_ms, (begin, end), every_ms=every_ms)
+    rows = zip(found.start_ms, found.low, found.high, found.mean, found.good_ms.tolist(), found.rows, strict=True)
     return [
-        [int(start), _number(lo), _number(hi), _number(m), w / 1000, int(c)]
-        for start, lo, hi, m, w, c in zip(starts, low, high, mean, weight.tolist(), count, strict=True)
+        [int(start), _number(low), _number(high), _number(mean), good_ms / 1000, int(count)]
+        for start, low, high, mean, good_ms, count in rows
     ]
 
 
-def _pieces(
-    begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64], every_ms: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Vouched intervals cut at stretch boundaries: (stretch, length [ms], row) of each piece."""
-    rows = np.flatnonzero(end > begin)
-    begin, end = begin[rows], end[rows]
-    first, last = _bucket(begin, every_ms), _bucket(end - 1, every_ms)
-    times = last - first + 1
-    row = np.repeat(np.arange(len(rows)), times)
-    step = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
-    bucket = first[row] + step
-    left = np.maximum(begin[row], bucket * every_ms - _SHANGHAI_MS)
-    right = np.minimum(end[row], (bucket + 1) * every_ms - _SHANGHAI_MS)
-    return bucket, (right - left).astype(np.float64), rows[row]
+def longest_voucher_ms(period_s: float) -> int:
+    """How long before a span rows may still vouch into it: two periods and a second."""
+    return round(2000 * period_s) + 1000
 
 
-def _bucket(time_ms: npt.NDArray[np.int64], every_ms: int) -> npt.NDArray[np.int64]:
-    return (time_ms + _SHANGHAI_MS) // every_ms
+def _one_point(columns: SampleColumns) -> Gathered:
+    slot = np.zeros(len(columns), dtype=np.int32)
+    times = (columns.receive_time_ms, columns.source_time_ms)
+    return Gathered(slot, *times, columns.value, columns.quality, columns.batch_no, columns.kind)
+
+
+def _confirmations(confirmed_ms: TimeArray) -> Gathered:
+    n = len(confirmed_ms)
+    numbers = np.zeros(n, dtype=np.int64)
+    kind = np.full(n, RowKind.CONFIRM, dtype=np.uint8)
+    words = np.zeros(n, dtype=np.uint16)
+    return Gathered(np.zeros(n, dtype=np.int32), confirmed_ms, numbers, np.full(n, np.nan), words, numbers, kind)
 
 
 def _number(value: float) -> float | None:

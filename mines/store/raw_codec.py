@@ -25,6 +25,7 @@ _PCO: Final = 2
 _RUNS: Final = 3
 _PLAIN: Final = 4
 _FEW: Final = 24  # so many numbers are smaller as they are than packed
+_MOST: Final = 1 << 26  # rows of one point in one segment; more is damage
 _LONG_RUN: Final = 8  # on average; then runs are smaller than what pcodec makes of them
 # Classes of float columns; on disk: never renumber. 1 … len(DECIMALS) are the decimals.
 _FLOAT32: Final = 100
@@ -207,17 +208,21 @@ def _stored(column: npt.NDArray[np.generic]) -> bytes:
 
 def _values_of(kind: int, data: bytes) -> ValueArray:
     if 1 <= kind <= len(DECIMALS):
-        return DECIMALS[kind - 1].values(decode_ints(data))
+        with np.errstate(over="ignore"):  # of damage; what was packed never does
+            return DECIMALS[kind - 1].values(decode_ints(data))
     codec, n = _head(data)
     if codec != _PCO or kind not in (_FLOAT32, _FLOAT64):
         raise ValueError(f"class {kind}, codec {codec} of a column of values")
-    return _unpco(data[5:], n, np.float32 if kind == _FLOAT32 else np.float64).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        return _unpco(data[5:], n, np.float32 if kind == _FLOAT32 else np.float64).astype(np.float64)
 
 
 def _head(data: bytes) -> tuple[int, int]:
     if len(data) < 5:
         raise ValueError("a column without its head")
     kind, n = struct.unpack_from("<BI", data)
+    if n > _MOST:
+        raise ValueError(f"{n} rows in one column")
     return int(kind), int(n)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,7 @@ from mines.store.raw_codec import (
 from mines.store.row_gather import Gathered
 
 _FORMAT: Final = 1
+_HEAD: Final = struct.Struct("<BI")  # format, CRC-32 of what follows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +135,7 @@ def encode_times(times: Times) -> bytes:
     out = Pieces()
     for column in (times.receive_time_ms, times.batch_no, times.kind):
         out.put(encode_ints(column))
-    return bytes([_FORMAT]) + out.getvalue()
+    return _closed(out)
 
 
 def decode_times(data: bytes) -> Times:
@@ -152,7 +154,7 @@ def encode_rows(rows: Gathered) -> bytes:
     out.put(encode_values(rows.value))
     out.put(encode_ints(rows.quality.astype(np.int64)))
     out.put(encode_source_times(rows.source_time_ms, rows.receive_time_ms))
-    return bytes([_FORMAT]) + out.getvalue()
+    return _closed(out)
 
 
 def decode_rows(data: bytes, times: Times) -> Gathered:
@@ -188,10 +190,18 @@ def confirmation_rows(times: Times) -> Gathered:
     )
 
 
+def _closed(pieces: Pieces) -> bytes:
+    body = pieces.getvalue()
+    return _HEAD.pack(_FORMAT, zlib.crc32(body)) + body
+
+
 def _opened(data: bytes) -> Pieces:
-    if data[:1] != bytes([_FORMAT]):
-        raise ValueError(f"format {data[:1].hex() or 'none'}; this program reads {_FORMAT:02x}")
-    return Pieces(data[1:])
+    format_, crc = _HEAD.unpack_from(data)
+    if format_ != _FORMAT:
+        raise ValueError(f"format {format_}; this program reads {_FORMAT}")
+    if crc != zlib.crc32(data[_HEAD.size :]):
+        raise ValueError("check sum is wrong")
+    return Pieces(data[_HEAD.size :])
 
 
 def _by_key(slots: Sequence[int], rows: Gathered) -> dict[int, Gathered]:

@@ -13,6 +13,7 @@ from store_box import Life, damage, segments
 from store_frames import START_MS, poll
 from store_sites import site_of
 
+from mines.errors import StoreError
 from mines.model import RowKind
 from mines.quality import Flag, Reason, bad, quality
 from mines.quality import Severity as S
@@ -158,6 +159,20 @@ def test_a_damaged_segment_stays_and_stops_nothing(site):
     packed = pack(site)
     assert [one.header.hour_ms for one in packed] == [START_MS + h * HOUR * 1000 for h in (1, 2)]
     assert DataFolder(site.data).segment(1).exists()
+
+
+def test_a_flipped_byte_of_a_packed_column_is_never_another_value(site):
+    life_of_hours(site)
+    pack(site)
+    (month,) = DataFolder(site.data).raw_months()
+    database = SystemDisk().connect(month)
+    rowid, body = database.execute("SELECT rowid, body FROM chunks WHERE confirmations = 0 LIMIT 1").fetchone()
+    altered = bytearray(body)
+    altered[len(body) // 2] ^= 0x04
+    database.execute("UPDATE chunks SET body = ? WHERE rowid = ?", (bytes(altered), rowid))
+    database.close()
+    with pytest.raises(StoreError, match=month.name):
+        everything(site)
 
 
 def test_an_hour_with_an_unsure_clock_says_so(site):
