@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from pcodec import ChunkConfig, standalone  # type: ignore[attr-defined]
+from pcodec import ChunkConfig, standalone
 
 from mines.model import TimeArray, ValueArray
 from mines.quality import QualityArray
