@@ -23,6 +23,8 @@ from mines.store.disk import SystemDisk
 from mines.store.layout import DataFolder
 from mines.store.packing import pack_sealed
 from mines.store.reader import Reader
+from mines.store.summing import sum_packed
+from mines.times import print_time
 
 _LOG = logging.getLogger("minewatch.worker")
 _SCORE_EVERY_S = 60
@@ -52,6 +54,8 @@ def pack_history(site: Site) -> None:
         for packed in pack_sealed(DataFolder(site.data), SystemDisk()):
             header = packed.header
             _LOG.info("packed %s: %d rows in %d bytes", packed.path.name, header.rows, header.size)
+        for head in sum_packed(DataFolder(site.data), SystemDisk()):
+            _LOG.info("summed the hour of %s, revision %d", print_time(head.hour_ms), head.revision)
     except StoreError:
         _LOG.exception("packing failed; the journal keeps everything")
 

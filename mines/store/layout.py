@@ -11,6 +11,7 @@ from mines.errors import StoreError
 from mines.store.disk import SCHEMA, Disk, store_errors
 
 _SEGMENT = re.compile(r"\d{12}\.db")
+_YEAR = re.compile(r"\d{4}\.db")
 _MONTH = re.compile(r"\d{4}-\d{2}\.db")
 SIDE_FILES = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database while it is open or after a crash."""
@@ -51,6 +52,21 @@ class DataFolder:
         if not self.raw.is_dir():
             return []
         return sorted(path for path in self.raw.iterdir() if _MONTH.fullmatch(path.name))
+
+    @property
+    def stats(self) -> Path:
+        """Folder of statistics, a file a year. Writer: worker."""
+        return self.path / "stats"
+
+    def stats_year(self, year: str) -> Path:
+        """The file of a year, e.g. `2026`."""
+        return self.stats / f"{year}.db"
+
+    def stats_years(self) -> list[Path]:
+        """The files that are there, oldest year first."""
+        if not self.stats.is_dir():
+            return []
+        return sorted(path for path in self.stats.iterdir() if _YEAR.fullmatch(path.name))
 
     @property
     def set_aside(self) -> Path:

@@ -164,6 +164,18 @@ def read_key(database: Database, point_id: str) -> int | None:
     return None if row is None else int(row[0])
 
 
+def read_periods(database: Database) -> dict[int, int]:
+    """Period of every key [ms], as the last accepted site that had its point said."""
+    keys: dict[str, set[int]] = {}
+    for key, point in database.execute("SELECT DISTINCT point_key, id FROM validity").fetchall():
+        keys.setdefault(point, set()).add(key)
+    periods: dict[int, int] = {}
+    for (points,) in database.execute("SELECT points FROM sites ORDER BY number").fetchall():
+        for fields in json.loads(points):
+            periods |= {key: round(1000 * fields["period_s"]) for key in keys.get(fields["id"], ())}
+    return periods
+
+
 def read_sites(database: Database) -> list[AcceptedSite]:
     """Accepted sites, oldest first; one that was taken back into use stands twice."""
     return [

@@ -9,7 +9,7 @@ import numpy as np
 from mines.clock import NO_TIME_MS
 from mines.model import RowKind, TimeArray
 from mines.store.row_gather import Gathered
-from mines.store.statistics import statistics
+from mines.store.statistics import Statistics, statistics
 
 if TYPE_CHECKING:
     from mines.store.reader import SampleColumns
@@ -59,6 +59,11 @@ def bucket_rows(
     end = _LATEST_MS if span[1] is None else span[1]
     period_ms = np.array([round(1000 * period_s)], dtype=np.int64)
     found = statistics(_one_point(columns), _confirmations(confirmed_ms), period_ms, (begin, end), every_ms=every_ms)
+    return stretch_rows(found)
+
+
+def stretch_rows(found: Statistics) -> list[list[Any]]:
+    """Statistics of one point as `query` prints them: [start_ms, min, max, mean, good_s, count]."""
     rows = zip(found.start_ms, found.low, found.high, found.mean, found.good_ms.tolist(), found.rows, strict=True)
     return [
         [int(start), _number(low), _number(high), _number(mean), good_ms / 1000, int(count)]

@@ -27,6 +27,8 @@ from mines.store.layout import DataFolder, first_seq_of
 from mines.store.points_registry import AcceptedSite, read_key, read_known, read_site_files, read_sites
 from mines.store.raw_file import has_rows_in, packed_among, read_points
 from mines.store.row_gather import Gathered, KeyLookup, gather
+from mines.store.statistics import Statistics, nothing
+from mines.store.stats_file import read_hourly
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +86,22 @@ class Reader:
         """Likewise for each of the points, in one pass over the journal."""
         found = self._gather(point_ids, (from_ms, to_ms), confirmations=True)
         return {point_id: rows.receive_time_ms for point_id, rows in found.items()}
+
+    def hourly(self, point_id: str, from_ms: int, to_ms: int) -> Statistics:
+        """Stored hourly rollups of a point, newest revision of each hour. Hours not summed yet have none.
+
+        Args:
+            point_id: The point.
+            from_ms: First hour, inclusive.
+            to_ms: End, exclusive.
+        """
+        key = self._keys_of((point_id,))[point_id]
+        found = [nothing()]
+        for path in self._folder.stats_years() if key is not None else []:
+            with self._database(path) as database:
+                if database is not None and key is not None:
+                    found.append(read_hourly(database, key, from_ms, to_ms))
+        return Statistics.joined(found)
 
     def events(self, from_ms: int | None = None, to_ms: int | None = None) -> list[Event]:
         """Events of a time range, in seq order."""

@@ -7,8 +7,9 @@ of a stretch was covered, and what is missing to its length was excluded. Pure; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,11 @@ class Statistics:
 
     def __len__(self) -> int:
         return len(self.slot)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Statistics]) -> Self:
+        """All parts, at least one, one after the other."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def taken(self, rows: npt.NDArray[np.intp] | Bools) -> Statistics:
         """Only these rows."""
@@ -153,7 +159,7 @@ def _summed(
     row_stretch = _stretch(tokens.time_ms[received], every_ms)
     both = np.concatenate((stretch, row_stretch))
     if not len(both):
-        return _nothing()
+        return nothing()
     lowest, width = int(both.min()), int(both.max() - both.min()) + 1
     piece_id = tokens.slot[owner].astype(np.int64) * width + (stretch - lowest)
     row_id = tokens.slot[received].astype(np.int64) * width + (row_stretch - lowest)
@@ -180,6 +186,7 @@ def _summed(
     )
 
 
-def _nothing() -> Statistics:
+def nothing() -> Statistics:
+    """No stretch."""
     ints, values = np.zeros(0, dtype=np.int64), np.zeros(0)
     return Statistics(np.zeros(0, dtype=np.int32), ints, values, values, values, ints, ints, ints)
