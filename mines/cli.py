@@ -1,7 +1,8 @@
-"""Commands over the data folder: query, events. They only read, beside a running box or after it."""
+"""Commands over the data folder: query, events, verify. They only read, beside a running box or after it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -85,7 +86,34 @@ def events(
     print(f"{len(found)} events, sha256 {digest}")
 
 
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A data folder.")],
+    anchor: Annotated[
+        Path | None, typer.Option("--anchor", metavar="HEAD", help="A head of its chain that was kept elsewhere.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Recomputes every hash of a data folder and names the first thing that is not as it was. Alters nothing."""
+    from mines.store.layout import DataFolder
+    from mines.store.proof import read_head_file
+    from mines.store.verify import verify as verified
+    from mines.words import word
+
+    if not path.is_dir():
+        raise StoreError(f"{path}: is no folder")
+    verdict = verified(DataFolder(path), None if anchor is None else read_head_file(anchor))
+    if json:
+        print_json(verdict.to_json())
+    else:
+        print(f"{verdict.links} links, {verdict.parts} packed parts, {verdict.rows} rows")
+        print(f"改动 altered: {verdict.problem}" if verdict.problem else "未发现改动 nothing was altered")
+        print(word("statement.signature"), word("statement.signature", "en"), sep="\n")
+    if verdict.problem:
+        raise typer.Exit(1)
+
+
 def add_commands(app: typer.Typer) -> None:
     """Puts this room's commands on the command line."""
     app.command()(query)
     app.command()(events)
+    app.command()(verify)

@@ -22,6 +22,7 @@ from mines.site.site_file import Site
 from mines.store.disk import SystemDisk
 from mines.store.layout import DataFolder
 from mines.store.packing import pack_sealed
+from mines.store.proof import extend
 from mines.store.reader import Reader
 from mines.store.summing import sum_packed
 from mines.times import print_time
@@ -49,13 +50,16 @@ def write_score(site: Site, score: Score, now_ms: int) -> None:
 
 
 def pack_history(site: Site) -> None:
-    """Packs what `run` has sealed. An error of the disk is told, and tried again: nothing goes before it stands."""
+    """Packs, sums and links what `run` has sealed. An error is told, and tried again: nothing goes before it stands."""
     try:
         for packed in pack_sealed(DataFolder(site.data), SystemDisk()):
             header = packed.header
             _LOG.info("packed %s: %d rows in %d bytes", packed.path.name, header.rows, header.size)
         for head in sum_packed(DataFolder(site.data), SystemDisk()):
             _LOG.info("summed the hour of %s, revision %d", print_time(head.hour_ms), head.revision)
+        newest_ms = Reader(site.data).newest_tick_ms()
+        if newest_ms is not None:
+            extend(DataFolder(site.data), SystemDisk(), time_ms=newest_ms)
     except StoreError:
         _LOG.exception("packing failed; the journal keeps everything")
 

@@ -88,6 +88,21 @@ class DataFolder:
         """What people did. Writer: web."""
         return self.path / "ledger.db"
 
+    @property
+    def proof_db(self) -> Path:
+        """The chain over what is closed, and its signed heads. Writer: worker."""
+        return self.path / "proof.db"
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the box's own key. Writer: worker."""
+        return self.path / "keys"
+
+    @property
+    def outbox(self) -> Path:
+        """Folder of files for others. Writer: worker."""
+        return self.path / "outbox"
+
     def segment(self, first_seq: int) -> Path:
         """The journal segment whose first frame has this number."""
         return self.journal / f"{first_seq:012d}.db"

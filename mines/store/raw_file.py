@@ -137,6 +137,18 @@ def read_part(database: Database, path: Path, first_seq: int) -> Content:
         return unpack(Packed(tuple(body for (body,) in times), samples, tuple(c for is_one, c in chunks if is_one)))
 
 
+def check_chunks(database: Database, path: Path, first_seq: int, content: Content) -> None:
+    """What queries choose chunks by must be what the rows say. Damaged where it is not."""
+    rows = database.execute(
+        "SELECT confirmations, point_key, rows, first_ms, last_ms FROM chunks WHERE first_seq = ?", (first_seq,)
+    ).fetchall()
+    for confirmations, key, count, first_ms, last_ms in rows:
+        found = (content.confirmations if confirmations else content.samples)[key]
+        axis = found.axis_time_ms()
+        if (count, first_ms, last_ms) != (len(found), int(axis.min()), int(axis.max())):
+            raise Damaged(f"{path}: part of frame {first_seq}: the times of point {key} are not those of its rows")
+
+
 def read_points(
     database: Database, path: Path, keys: Sequence[int], span: Span, *, confirmations: bool
 ) -> Iterator[tuple[int, int, Gathered]]:

@@ -6,6 +6,7 @@ newest revision of each hour.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ _TABLES: Final = (
         point_key INTEGER NOT NULL, hour_ms INTEGER NOT NULL, revision INTEGER NOT NULL, low REAL, high REAL, mean REAL,
         good_ms INTEGER NOT NULL, rows INTEGER NOT NULL, good_rows INTEGER NOT NULL,
         PRIMARY KEY (point_key, hour_ms, revision)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX hourly_by_hour ON hourly (hour_ms, revision)",
     "CREATE TABLE five_minutes (hour_ms INTEGER NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
     "CREATE UNIQUE INDEX five_minutes_by_hour ON five_minutes (hour_ms, revision)",
 )
@@ -127,6 +129,25 @@ def read_five_minutes(database: Database, path: Path, hour_ms: int, revision: in
         return [], nothing()
     with _decoding(path, hour_ms):
         return decode_statistics(row[0])
+
+
+def read_hour_sha256(database: Database | None, path: Path, hour_ms: int, revision: int) -> str:
+    """Over the decoded statistics of one revision of an hour, as hex; "" where it is not there."""
+    if database is None:
+        return ""
+    head = database.execute(
+        "SELECT hour_ms, revision, rows FROM hours WHERE hour_ms = ? AND revision = ?", (hour_ms, revision)
+    ).fetchone()
+    if head is None:
+        return ""
+    keys, five = read_five_minutes(database, path, hour_ms, revision)
+    digest = hashlib.sha256(repr((head, keys)).encode("ascii"))
+    for field in fields(five):
+        digest.update(np.ascontiguousarray(getattr(five, field.name)).tobytes())
+    hourly = "SELECT * FROM hourly WHERE hour_ms = ? AND revision = ? ORDER BY point_key"
+    for row in database.execute(hourly, (hour_ms, revision)):
+        digest.update(repr(row).encode("ascii"))
+    return digest.hexdigest()
 
 
 def encode_statistics(keys: Sequence[int], found: Statistics) -> bytes:
