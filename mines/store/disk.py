@@ -138,6 +138,8 @@ def store_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as err:
         raise _kind_of(err)(f"{path}: {err}") from err
+    except UnicodeDecodeError as err:  # a text in the file that is none
+        raise Damaged(f"{path}: {err}") from err
     except OSError as err:
         raise (DiskFull if err.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError)(f"{path}: {err}") from err
 

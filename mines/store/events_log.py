@@ -14,7 +14,7 @@ from mines.store.chain import GENESIS, first_broken, holds, link
 from mines.store.disk import Database, Disk, open_reader, open_writer, store_errors, transaction
 
 _CHUNK: Final = 1000
-_TABLES: Final = (
+TABLES: Final = (
     """CREATE TABLE events (
         seq INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, canonical BLOB NOT NULL, hash BLOB NOT NULL) STRICT""",
     "CREATE INDEX events_by_time ON events (time_ms)",
@@ -53,7 +53,7 @@ class EventsLog:
             StoreError: it cannot be opened, or its last event is not what was written.
         """
         self._path = path
-        self._database = open_writer(disk, path, _TABLES)
+        self._database = open_writer(disk, path, TABLES)
         try:
             with store_errors(path):
                 self.head = self._read_head()

@@ -16,7 +16,7 @@ from mines.store.chain import GENESIS, first_broken, link
 from mines.store.disk import BUSY_TIMEOUT_S, Commit, Disk, Locked, SystemDisk, open_writer, store_errors, transaction
 
 # AUTOINCREMENT keeps the highest number ever given: a row cut off at the end is missed.
-_TABLES: Final = (
+TABLES: Final = (
     "CREATE TABLE ledger (id INTEGER PRIMARY KEY AUTOINCREMENT, canonical BLOB NOT NULL, hash BLOB NOT NULL) STRICT",
 )
 _LAST_GIVEN: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'ledger'), 0)"
@@ -32,7 +32,7 @@ class Ledger:
     def __init__(self, path: Path, disk: Disk | None = None) -> None:
         self._path = path
         self._lock = threading.Lock()  # one connection: a second thread's BEGIN would land inside the first's
-        self._database = open_writer(disk or SystemDisk(), path, _TABLES, Commit.ROLLBACK)
+        self._database = open_writer(disk or SystemDisk(), path, TABLES, Commit.ROLLBACK)
 
     def __enter__(self) -> Self:
         return self

@@ -20,7 +20,7 @@ from mines.store.site_change import SiteChange, point_fields, site_change
 if TYPE_CHECKING:
     from mines.site.site_file import Site
 
-_TABLES: Final = (
+TABLES: Final = (
     "CREATE TABLE keys (point_key INTEGER PRIMARY KEY AUTOINCREMENT, unit TEXT NOT NULL) STRICT",
     """CREATE TABLE validity (
         row INTEGER PRIMARY KEY, point_key INTEGER NOT NULL REFERENCES keys, id TEXT NOT NULL, formerly TEXT NOT NULL,
@@ -52,7 +52,7 @@ class PointsRegistry:
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self._path = path
-        self._database = open_writer(disk, path, _TABLES)
+        self._database = open_writer(disk, path, TABLES)
 
     def accept(self, site: Site, files: Mapping[str, bytes], *, time_ms: int) -> SiteChange | None:
         """Takes a site into use: gives keys to its points and keeps its files.

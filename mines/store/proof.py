@@ -28,7 +28,7 @@ from mines.store.packing import packed_headers, sealed_segments
 from mines.store.raw_file import PartHeader
 from mines.store.stats_file import read_heads, read_hour_sha256
 
-_TABLES: Final = (
+TABLES: Final = (
     "CREATE TABLE links (n INTEGER PRIMARY KEY, canonical BLOB NOT NULL, hash BLOB NOT NULL) STRICT",
     "CREATE TABLE heads (n INTEGER PRIMARY KEY, canonical BLOB NOT NULL, signature BLOB NOT NULL) STRICT",
 )
@@ -111,7 +111,7 @@ def extend(folder: DataFolder, disk: Disk, *, time_ms: int) -> Head | None:
 
 def open_proof(folder: DataFolder, disk: Disk) -> Database:
     """The chain for writing. Errors as `open_writer`."""
-    return open_writer(disk, folder.proof_db, _TABLES, Commit.ROLLBACK)
+    return open_writer(disk, folder.proof_db, TABLES, Commit.ROLLBACK)
 
 
 def signed(key: Ed25519PrivateKey, n: int, digest: bytes, time_ms: int) -> Head:

@@ -17,7 +17,7 @@ from mines.store.disk import Commit, Damaged, Database, Disk, open_writer, store
 from mines.store.raw_part import Chunk, Content, Packed, Times, confirmation_rows, decode_rows, decode_times, unpack
 from mines.store.row_gather import Gathered
 
-_TABLES: Final = (
+TABLES: Final = (
     """CREATE TABLE parts (
         first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, frames INTEGER NOT NULL, hour_ms INTEGER NOT NULL,
         part INTEGER NOT NULL, rows INTEGER NOT NULL, confirmations INTEGER NOT NULL, first_row_ms INTEGER,
@@ -62,7 +62,7 @@ def month_of(hour_ms: int) -> str:
 
 def open_raw(path: Path, disk: Disk) -> Database:
     """A month's file for writing. Errors as `open_writer`."""
-    return open_writer(disk, path, _TABLES, Commit.ROLLBACK)
+    return open_writer(disk, path, TABLES, Commit.ROLLBACK)
 
 
 def write_part(database: Database, path: Path, header: PartHeader, packed: Packed) -> None:

@@ -24,7 +24,7 @@ from mines.store.statistics import Statistics, nothing
 FIVE_MINUTES_MS: Final = 300_000
 HOUR_MS: Final = 3_600_000
 _SHANGHAI: Final = timezone(timedelta(hours=8))
-_TABLES: Final = (
+TABLES: Final = (
     """CREATE TABLE hours (
         hour_ms INTEGER NOT NULL, revision INTEGER NOT NULL, last_seq INTEGER NOT NULL, rows INTEGER NOT NULL,
         PRIMARY KEY (hour_ms, revision)) STRICT, WITHOUT ROWID""",
@@ -57,7 +57,7 @@ def year_of(hour_ms: int) -> str:
 
 def open_stats(path: Path, disk: Disk) -> Database:
     """A year's file for writing. Errors as `open_writer`."""
-    return open_writer(disk, path, _TABLES, Commit.ROLLBACK)
+    return open_writer(disk, path, TABLES, Commit.ROLLBACK)
 
 
 def read_heads(database: Database) -> dict[int, HourHead]:

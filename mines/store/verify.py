@@ -7,17 +7,17 @@ and the ledger link by link; the registry of points; and the files themselves, b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mines.errors import StoreError
+from mines.store import events_log, ledger, points_registry, proof, raw_file, stats_file
 from mines.store.chain import GENESIS, link
 from mines.store.disk import Database
 from mines.store.events_log import first_broken_event
 from mines.store.layout import DataFolder, first_seq_of
-from mines.store.ledger import Ledger
 from mines.store.packing import packed_headers
 from mines.store.proof import (
     POINT_TABLES,
@@ -73,7 +73,7 @@ def verify(folder: DataFolder, anchor: Head | None = None) -> Verdict:
         with reading(folder.proof_db) as database:
             if database is None:
                 raise _Wrong(f"{folder.proof_db}: there is no chain")
-            _sound(database, folder.proof_db)
+            _sound(database, folder.proof_db, proof.TABLES)
             links, heads = read_links(database), read_signed_heads(database)
         _check_chain(folder, links, heads, anchor)
         for check in (_check_parts, _check_statistics, _check_segments, _check_logs, _check_points):
@@ -121,7 +121,7 @@ def _check_parts(folder: DataFolder, known: Known, counts: dict[str, int]) -> No
     for path in folder.raw_months():
         with reading(path) as database:
             if database is not None:
-                _sound(database, path)
+                _sound(database, path, raw_file.TABLES)
     for key, document in known.items():
         if key[0] != "part":
             continue
@@ -150,7 +150,7 @@ def _check_statistics(folder: DataFolder, known: Known, _: dict[str, int]) -> No
     for path in folder.stats_years():
         with reading(path) as database:
             if database is not None:
-                _sound(database, path)
+                _sound(database, path, stats_file.TABLES)
                 for head in read_heads(database).values():
                     if head.revision > 1 and ("statistics", head.hour_ms, head.revision - 1) not in known:
                         raise _Wrong(f"{path}: hour {head.hour_ms} has a revision that is in no link")
@@ -173,7 +173,7 @@ def _check_segments(folder: DataFolder, known: Known, _: dict[str, int]) -> None
 def _check_logs(folder: DataFolder, known: Known, _: dict[str, int]) -> None:
     with reading(folder.events_db) as database:
         if database is not None:
-            _sound(database, folder.events_db)
+            _sound(database, folder.events_db, events_log.TABLES)
             broken = first_broken_event(database)
             if broken is not None:
                 raise _Wrong(f"{folder.events_db}: event {broken} is missing or altered")
@@ -181,11 +181,11 @@ def _check_logs(folder: DataFolder, known: Known, _: dict[str, int]) -> None:
     if folder.ledger_db.exists():
         with reading(folder.ledger_db) as database:
             if database is not None:
-                _sound(database, folder.ledger_db)
+                _sound(database, folder.ledger_db, ledger.TABLES)
                 sql = "SELECT hash FROM ledger WHERE id = ?"
                 _check_log(database, folder.ledger_db, sql, _of_kind(known, "ledger"))
-        with Ledger(folder.ledger_db) as ledger:
-            row = ledger.verify()
+        with ledger.Ledger(folder.ledger_db) as acts:
+            row = acts.verify()
         if row is not None:
             raise _Wrong(f"{folder.ledger_db}: row {row} is missing or altered")
     elif any(key[0] == "ledger" for key in known):
@@ -208,7 +208,7 @@ def _check_points(folder: DataFolder, known: Known, _: dict[str, int]) -> None:
             if documents:
                 raise _Wrong(f"{folder.points_db}: is missing")
             return
-        _sound(database, folder.points_db)
+        _sound(database, folder.points_db, points_registry.TABLES)
         if documents and dump_sha256(database, POINT_TABLES) != documents[-1]["sha256"]:
             raise _Wrong(f"{folder.points_db}: is not what the newest link says (altered, or a site taken since)")
 
@@ -217,11 +217,15 @@ def _of_kind(known: Known, kind: str) -> Iterator[Mapping[str, Any]]:
     return (document for key, document in known.items() if key[0] == kind)
 
 
-def _sound(database: Database, path: Path) -> None:
-    """SQLite's own check of pages and indexes: a query finds what is there."""
-    found = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if found != "ok":
-        raise _Wrong(f"{path}: {found}")
+def _sound(database: Database, path: Path, tables: Sequence[str]) -> None:
+    """The tables are the program's own, and SQLite's check of pages and indexes holds: a query finds what is there."""
+    found = {row[0] for row in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    expected = {statement for statement in tables if statement.startswith("CREATE")}
+    if not expected <= found:
+        raise _Wrong(f"{path}: its tables are altered")
+    said = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if said != "ok":
+        raise _Wrong(f"{path}: {said}")
 
 
 def _name(document: Mapping[str, Any]) -> str:
