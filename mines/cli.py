@@ -1,9 +1,12 @@
-"""Commands over the data folder: query, events, verify. They only read, beside a running box or after it."""
+"""Commands over the data folder: query, events, verify, backup, restore. They read, beside a running box or after it."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -112,8 +115,57 @@ def verify(
         raise typer.Exit(1)
 
 
+def backup(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data folder.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the copy.")],
+    json: JsonOption = False,
+) -> None:
+    """Copies a data folder, beside a running box or after it."""
+    from mines.store.backup import back_up
+
+    with _copying("backup") as progress:
+        manifest = back_up(data, out, progress=progress)
+    _print_copy(out, manifest, json)
+
+
+def restore(
+    copy: Annotated[Path, typer.Argument(metavar="COPY", help="What `backup` made.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A new data folder.")],
+    json: JsonOption = False,
+) -> None:
+    """Puts a copy into a new data folder, after every file and hash of it was checked."""
+    from mines.store.backup import restore as restored
+
+    with _copying("restore") as progress:
+        manifest = restored(copy, data, progress=progress)
+    _print_copy(data, manifest, json)
+
+
+@contextmanager
+def _copying(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar where a person watches."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_copy(out: Path, manifest: Mapping[str, Any], json: bool) -> None:
+    size = sum(file["size"] for file in manifest["files"])
+    if json:
+        print_json({"out": str(out), "files": len(manifest["files"]), "bytes": size, "logical": manifest["logical"]})
+        return
+    print(f"{out}: {len(manifest['files'])} files, {size} bytes")
+    for name, value in manifest["logical"].items():
+        print(f"{name}: {value}")
+
+
 def add_commands(app: typer.Typer) -> None:
     """Puts this room's commands on the command line."""
     app.command()(query)
     app.command()(events)
     app.command()(verify)
+    app.command()(backup)
+    app.command()(restore)

@@ -147,9 +147,12 @@ def read_links(database: Database) -> list[tuple[int, dict[str, Any], bytes]]:
     found = []
     for n, text, digest in database.execute("SELECT n, canonical, hash FROM links ORDER BY n").fetchall():
         try:
-            found.append((n, json.loads(text), bytes(digest)))
+            document = json.loads(text)
+            found.append((n, document, bytes(digest)))
         except (ValueError, TypeError) as err:
             raise StoreError(f"link {n} cannot be read: {err}") from err
+        if not isinstance(document, dict):
+            raise StoreError(f"link {n} cannot be read: it is no object")
     return found
 
 

@@ -229,4 +229,4 @@ def _sound(database: Database, path: Path, tables: Sequence[str]) -> None:
 
 
 def _name(document: Mapping[str, Any]) -> str:
-    return " ".join(str(part) for part in identity(document)[:2])
+    return str(document.get("kind", "of no kind"))
