@@ -1,4 +1,4 @@
-"""Commands over the data folder: query, events, verify, backup, restore. They read, beside a running box or after it."""
+"""Commands over the data folder: query, events, verify, backup, restore. They alter nothing in it."""
 
 from __future__ import annotations
 
@@ -116,15 +116,17 @@ def verify(
 
 
 def backup(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data folder.")],
+    site: SitePath,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the copy.")],
+    data: DataOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Copies a data folder, beside a running box or after it."""
+    """Copies the data folder, beside a running box or after it."""
     from mines.store.backup import back_up
 
+    opened = open_site(site, data)
     with _copying("backup") as progress:
-        manifest = back_up(data, out, progress=progress)
+        manifest = back_up(opened.data, out, progress=progress)
     _print_copy(out, manifest, json)
 
 

@@ -7,6 +7,7 @@ import json
 import threading
 
 import pytest
+from site_folders import write_site
 from store_box import Life
 from store_hours import life_of_hours
 from store_sites import site_of
@@ -110,8 +111,10 @@ def test_nothing_that_is_there_is_written_over(site, tmp_path):
 
 
 def test_the_commands_print_equal_logical_hashes(site, tmp_path):
-    runner = CliRunner()
-    made = runner.invoke(minewatch.app, ["backup", str(site.data), "--out", str(tmp_path / "copy"), "--json"])
+    runner, good = CliRunner(), write_site(tmp_path / "good")
+    made = runner.invoke(
+        minewatch.app, ["backup", str(good), "--data", str(site.data), "--out", str(tmp_path / "copy"), "--json"]
+    )
     assert made.exit_code == 0, made.output
     back = runner.invoke(minewatch.app, ["restore", str(tmp_path / "copy"), "--data", str(tmp_path / "e"), "--json"])
     assert back.exit_code == 0, back.output
