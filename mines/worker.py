@@ -21,9 +21,18 @@ from mines.notify import notify
 from mines.site.site_file import Site
 from mines.store.disk import SystemDisk
 from mines.store.layout import DataFolder
-from mines.store.packing import pack_sealed
+from mines.store.packing import pack_sealed, packed_headers
 from mines.store.proof import extend
 from mines.store.reader import Reader
+from mines.store.retention import (
+    DAY_MS,
+    RAW_DEFAULT_DAYS,
+    month_to_remove,
+    months_of,
+    newest_sure_ms,
+    remove_month,
+    stepped_lately,
+)
 from mines.store.summing import sum_packed
 from mines.times import print_time
 
@@ -64,6 +73,28 @@ def pack_history(site: Site) -> None:
         _LOG.exception("packing failed; the journal keeps everything")
 
 
+def remove_old_history(site: Site, *, keep_days: int = RAW_DEFAULT_DAYS) -> str | None:
+    """Removes the oldest month of packed history where its time is over; at most one a call. Returns its name."""
+    folder, reader = DataFolder(site.data), Reader(site.data)
+    now_ms, sure_ms = reader.newest_tick_ms(), newest_sure_ms(list(packed_headers(folder).values()))
+    if now_ms is None or sure_ms is None or stepped_lately(reader.events(now_ms - 2 * DAY_MS), now_ms):
+        return None
+    month = month_to_remove(months_of(folder), sure_ms, keep_days=keep_days)
+    if month is None:
+        return None
+    remove_month(folder, SystemDisk(), month, time_ms=now_ms)
+    _LOG.info("removed the history of %s: older than %d days", month.name, keep_days)
+    return month.name
+
+
+def _tried(work: Callable[[], object]) -> None:
+    """Calendar work whose error is told, and which comes again."""
+    try:
+        work()
+    except StoreError:
+        _LOG.exception("calendar work failed")
+
+
 def run_worker(site: Site, score: Score) -> None:
     """Until SIGTERM or SIGINT."""
     from apscheduler.schedulers.blocking import BlockingScheduler
@@ -91,6 +122,15 @@ def run_worker(site: Site, score: Score) -> None:
         coalesce=True,
         next_run_time=datetime.now(UTC),
         id="pack",
+    )
+    scheduler.add_job(
+        lambda: _tried(lambda: remove_old_history(site)),
+        "cron",
+        hour=3,
+        minute=40,
+        misfire_grace_time=None,
+        coalesce=True,
+        id="retention",
     )
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

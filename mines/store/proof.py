@@ -109,6 +109,36 @@ def extend(folder: DataFolder, disk: Disk, *, time_ms: int) -> Head | None:
     return head
 
 
+def link_subject(folder: DataFolder, disk: Disk, subject: Mapping[str, Any], *, time_ms: int) -> bool:
+    """Links one thing more and signs; a thing that is linked already is not linked twice.
+
+    Args:
+        folder: The data folder.
+        disk: Where it lies.
+        subject: `removed`, with its month and the first frames of its parts.
+        time_ms: Box time.
+    Returns:
+        False, and nothing is linked, where a part that it names is in no link.
+    """
+    database = open_proof(folder, disk)
+    try:
+        with store_errors(folder.proof_db):
+            links = read_links(database)
+        known = {identity(document) for _, document, _ in links}
+        if not all(("part", part) in known for part in subject["parts"]):
+            return False
+        if identity(subject) not in known:
+            n, digest = links[-1][0] + 1, link(links[-1][2], canonical(subject))
+            head = signed(box_key(folder, disk), n, digest, time_ms)
+            with transaction(database, folder.proof_db):
+                database.execute("INSERT INTO links VALUES (?, ?, ?)", (n, canonical(subject), digest))
+                database.execute("INSERT INTO heads VALUES (?, ?, ?)", (n, head.canonical, head.signature))
+            _to_outbox(folder, disk, head)
+    finally:
+        database.close()
+    return True
+
+
 def open_proof(folder: DataFolder, disk: Disk) -> Database:
     """The chain for writing. Errors as `open_writer`."""
     return open_writer(disk, folder.proof_db, TABLES, Commit.ROLLBACK)
@@ -243,7 +273,12 @@ def _new_subjects(folder: DataFolder, linked: Sequence[Mapping[str, Any]]) -> It
 
 def identity(document: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a link is about: two of one thing would be one too many."""
-    names = {"part": ("first_seq",), "statistics": ("hour_ms", "revision"), "segment": ("first_seq",)}
+    names = {
+        "part": ("first_seq",),
+        "statistics": ("hour_ms", "revision"),
+        "segment": ("first_seq",),
+        "removed": ("month",),
+    }
     return (document["kind"], *(document[name] for name in names.get(document["kind"], ("sha256",))))
 
 

@@ -118,6 +118,7 @@ def _check_head(folder: DataFolder, by_number: Mapping[int, bytes], head: Head, 
 
 def _check_parts(folder: DataFolder, known: Known, counts: dict[str, int]) -> None:
     headers = packed_headers(folder)
+    removed = {part for document in _of_kind(known, "removed") for part in document["parts"]}
     for path in folder.raw_months():
         with reading(path) as database:
             if database is not None:
@@ -126,6 +127,8 @@ def _check_parts(folder: DataFolder, known: Known, counts: dict[str, int]) -> No
         if key[0] != "part":
             continue
         header = headers.pop(key[1], None)
+        if header is None and key[1] in removed:
+            continue  # its age was over; the chain says so
         where = f"{folder.raw_month(month_of(document['hour_ms']))}: part of frame {key[1]}"
         if header is None:
             raise _Wrong(f"{where}: is missing")
