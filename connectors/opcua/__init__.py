@@ -1,1 +1,1 @@
-"""OPC UA: read-side services only. `session.py` is the one door to the protocol library."""
+"""OPC UA: read-side services only. `session.py`, `wire.py` and `security.py` are the doors to the protocol library."""

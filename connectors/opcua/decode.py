@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mines.clock import NO_TIME_MS
-from mines.model import IndexArray, Point, ValueArray
+from mines.model import IndexArray, Point, TimeArray, ValueArray
 from mines.quality import Flag, QualityArray, Reason, Severity, bad, quality, severities, uncertain
 
 StatusArray = npt.NDArray[np.uint32]
+BoolArray = npt.NDArray[np.bool_]
 
 BAD_DECODING_ERROR: Final = 0x80070000
 """What stands for a node whose value came and could not be decoded."""
@@ -71,6 +72,8 @@ _LIMIT_LOW: Final = 0x0100
 _LIMIT_HIGH: Final = 0x0200  # both bits: the value is a constant, which is no side of a range
 _OVERFLOW: Final = 0x0080
 
+_NO_ROW: Final = np.zeros(1, dtype=np.bool_)
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -82,14 +85,20 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Raw values as one reply brought them: columns of equal length n, all heard at one moment."""
+    """Raw values as one reply brought them: columns of equal length n, all heard at one moment.
 
-    index: Sequence[int]  # into the source's points
-    value: Sequence[object]  # as the variant held it: number, bool, text, list, None …
-    status: Sequence[int]  # StatusCode, uint32
-    source_time_ms: Sequence[int]  # NO_TIME_MS = the server gave none
+    Arrays where the reply was read in bulk; then every value is a number, or NaN beside a status that is bad.
+    """
+
+    index: Sequence[int] | IndexArray  # into the source's points
+    value: Sequence[object] | ValueArray  # as the variant held it: number, bool, text, list, None …
+    status: Sequence[int] | StatusArray  # StatusCode, uint32
+    source_time_ms: Sequence[int] | TimeArray  # NO_TIME_MS = the server gave none
     heard: Heard
     more: bool = False  # the server has more of the same burst ready
+
+    def __len__(self) -> int:
+        return len(self.status)
 
 
 def columns(items: Sequence[tuple[int, Any]], heard: Heard, *, more: bool = False) -> Values:
@@ -102,6 +111,23 @@ def columns(items: Sequence[tuple[int, Any]], heard: Heard, *, more: bool = Fals
         heard=heard,
         more=more,
     )
+
+
+def joined(blocks: Sequence[Values], heard: Heard) -> Values:
+    """The rows of several replies as those of one, arrays where all of them are."""
+    if not blocks:
+        return columns([], heard)
+    index = np.concatenate([np.asarray(block.index, dtype=np.int32) for block in blocks])
+    status = np.concatenate([np.asarray(block.status, dtype=np.uint32) for block in blocks])
+    times = np.concatenate([np.asarray(block.source_time_ms, dtype=np.int64) for block in blocks])
+    arrays = [block.value for block in blocks if isinstance(block.value, np.ndarray)]
+    if len(arrays) == len(blocks):
+        return Values(index, np.concatenate(arrays), status, times, heard)
+    return Values(index, [value for block in blocks for value in _objects(block.value)], status, times, heard)
+
+
+def _objects(values: Sequence[object] | ValueArray) -> Sequence[object]:
+    return values.tolist() if isinstance(values, np.ndarray) else values
 
 
 def quality_of(status: int) -> int:
@@ -138,6 +164,8 @@ def _info_flags(status: int) -> Flag:
 
 def quality_words(status: StatusArray) -> QualityArray:
     """Quality word of each StatusCode. Shape (n,) in, (n,) out."""
+    if len(status) and (status == status[0]).all():  # the usual case, and sorting is half the cost of a value
+        return np.full(len(status), quality_of(int(status[0])), dtype=np.uint16)
     codes, where = np.unique(status, return_inverse=True)
     words = np.array([quality_of(int(code)) for code in codes], dtype=np.uint16)
     return words[where.reshape(-1)]
@@ -161,6 +189,7 @@ class ValueDecoder:
         self._factor = np.where(self._divisor == 1.0, np.array([p.scale for p in points], dtype=np.float64), 1.0)
         # -0.0 is the number that changes nothing when it is added, -0.0 included.
         self._offset = np.array([p.offset or -0.0 for p in points], dtype=np.float64)
+        self._unscaled = bool((self._divisor == 1.0).all() and (self._factor == 1.0).all() and not self._offset.any())
         self._sentinels = _sentinel_table(points)
 
     def decode(self, values: Values) -> tuple[ValueArray, QualityArray]:
@@ -173,26 +202,41 @@ class ValueDecoder:
         """
         index: IndexArray = np.asarray(values.index, dtype=np.int32)
         words = quality_words(np.asarray(values.status, dtype=np.uint32))
-        numeric = np.array([isinstance(v, int | float) for v in values.value], dtype=np.bool_)
-        raw = np.array([v if isinstance(v, int | float) else np.nan for v in values.value], dtype=np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = raw * self._factor[index] / self._divisor[index] + self._offset[index]
+        raw, numeric = _numbers(values.value)
+        value = raw.copy() if self._unscaled else self._scaled(raw, index)
         open_rows = severities(words) != Severity.BAD
-        sentinel = (raw[:, np.newaxis] == self._sentinels[index]).any(axis=1)
+        sentinel = (raw[:, np.newaxis] == self._sentinels[index]).any(axis=1) if self._sentinels.size else _NO_ROW
         for fault, reason in (
             (~numeric, Reason.TYPE_MISMATCH),
             (sentinel, Reason.SENSOR_FAILURE),
             (np.isnan(value), Reason.NOT_A_NUMBER),
         ):
+            if not fault.any():
+                continue
             hit = open_rows & fault
             words[hit] = np.uint16(bad(reason)) | (words[hit] & np.uint16(0xFF))
             open_rows &= ~fault
         value[~open_rows] = np.nan
         return value, _flag_infinite(value, words)
 
+    def _scaled(self, raw: ValueArray, index: IndexArray) -> ValueArray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled: ValueArray = raw * self._factor[index] / self._divisor[index] + self._offset[index]
+        return scaled
+
+
+def _numbers(values: Sequence[object] | ValueArray) -> tuple[ValueArray, BoolArray]:
+    """Values as numbers, NaN where one is none, and which are numbers."""
+    if isinstance(values, np.ndarray):
+        return values, np.ones(len(values), dtype=np.bool_)
+    numeric = np.array([isinstance(v, int | float) for v in values], dtype=np.bool_)
+    return np.array([v if isinstance(v, int | float) else np.nan for v in values], dtype=np.float64), numeric
+
 
 def _flag_infinite(value: ValueArray, words: QualityArray) -> QualityArray:
     infinite = np.isinf(value)
+    if not infinite.any():
+        return words
     words[infinite & (severities(words) == Severity.GOOD)] |= np.uint16(uncertain(Reason.OUT_OF_RANGE))
     words[infinite & (value > 0)] |= np.uint16(Flag.OVER_RANGE)
     words[infinite & (value < 0)] |= np.uint16(Flag.UNDER_RANGE)

@@ -11,20 +11,25 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 from typing import Final
+from zlib import crc32
 
-from connectors.opcua.decode import BAD_DECODING_ERROR, quality_of
+from connectors.opcua.backfill import Backfill
+from connectors.opcua.decode import BAD_DECODING_ERROR, Values, quality_of
+from connectors.opcua.gaps import Gaps
 from connectors.opcua.link import LinkBook
 from connectors.opcua.nodes import AddressFault, NodeAddress, namespace_index, parse_address
+from connectors.opcua.rota import Rota
 from connectors.opcua.second_look import SecondLook
-from connectors.opcua.session import Node, Orphan, Session
+from connectors.opcua.session import Node, Session
 from connectors.opcua.settings import OpcUaSettings
 from connectors.opcua.standing import Standing
 from connectors.opcua.tap import WireTap
 from connectors.opcua.teller import Begun, Happening, Lost, Refused
+from connectors.opcua.wire import Orphan
 from mines.clock import NO_TIME_MS, Clock
 from mines.errors import LinkLost
 from mines.model import LinkState
-from mines.quality import Reason, bad
+from mines.quality import Reason, bad, reason_of
 
 _LOG = logging.getLogger("minewatch.opcua")
 _FROZEN_AGAIN_S: Final = 300.0  # project default: a server whose reads and changes never agree is not renewed for ever
@@ -47,7 +52,14 @@ class Keeper:
     """Runs until cancelled; what happened waits in order for `happened()`."""
 
     def __init__(
-        self, settings: OpcUaSettings, book: LinkBook, standing: Standing, *, clock: Clock, tap: WireTap | None = None
+        self,
+        settings: OpcUaSettings,
+        book: LinkBook,
+        standing: Standing,
+        gaps: Gaps,
+        *,
+        clock: Clock,
+        tap: WireTap | None = None,
     ) -> None:
         """For one stream.
 
@@ -55,12 +67,18 @@ class Keeper:
             settings: Where the server is and how fast it is read.
             book: Written here: state, last word, counters.
             standing: What the stream last said of each point; read here, for the second look.
+            gaps: What the stream has missed; filled here where the server has a history.
             clock: Stamps what is heard.
             tap: Sees every chunk.
         """
         self._settings, self._book, self._clock, self._tap = settings, book, clock, tap
         self._addresses = [parse_address(point.address) for point in standing.points]
+        self._periods_s = [point.period_s for point in standing.points]
         self._look = SecondLook(standing)
+        self._backfill = Backfill(gaps, book, clock, self._tell)
+        self._polled = settings.read == "poll"
+        self._phase_fraction = crc32(settings.url.encode()) / 2**32  # servers must not be polled in step
+        self._turn = asyncio.Lock()  # a heartbeat does not count against a server that is busy with a poll
         self._beat_s = standing.beat_s  # how often the session must prove itself
         # Found dead within three periods: one until the next heartbeat, two for its answer.
         self._answer_s = min(settings.timeout_s, max(2 * self._beat_s, 1.0))
@@ -109,12 +127,17 @@ class Keeper:
         try:
             await session.open()
             await self._begin(session)
-            publishing = asyncio.create_task(self._publish(session))
+            hearing = asyncio.create_task(self._poll(session) if self._polled else self._publish(session))
+            tasks = [hearing]
+            if self._settings.history:
+                filling = self._backfill.run(session, self._nodes, self._settings.ask_refused_again_s)
+                tasks.append(asyncio.create_task(filling))
             try:
-                await self._watch(session, publishing)
+                await self._watch(session, tasks)
             finally:
-                publishing.cancel()
-                await asyncio.gather(publishing, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         except LinkLost as error:
             self._lose(error)  # said before the close, which may take its time
         finally:
@@ -123,12 +146,16 @@ class Keeper:
     async def _begin(self, session: Session) -> None:
         self._look.forget()
         self._nodes = {}
+        self._asked_s = None
+        self._book.facts = session.facts
         self._book.counts["short_queues"] = 0
         self._refused = await self._subscribe(session, range(len(self._addresses)))
         await self._heartbeat(session)
         self._stood_since_s = asyncio.get_running_loop().time()
         self._book.begun(whole=not self._refused, time_ms=self._clock.wall_ms())
         _LOG.info("%s: connected, %d points refused", self._settings.url, len(self._refused))
+        if session.facts.host_kept:
+            _LOG.info("%s: its endpoint names another host; the one of site.toml is kept", self._settings.url)
         self._tell(Begun(tuple(self._refused.items())))
 
     def _lose(self, error: LinkLost) -> None:
@@ -143,14 +170,19 @@ class Keeper:
         self.wake()
 
     async def _subscribe(self, session: Session, wanted: Iterable[int]) -> dict[int, int]:
-        """Subscribes to points by their namespace of today; the quality word of each that cannot be had."""
+        """Subscribes to points (unless they are polled) by their namespace of today; the quality word of each that
+        cannot be had.
+        """
         namespaces = await session.namespaces()
         resolved = {index: _resolved(self._addresses[index], namespaces) for index in wanted}
         refused = {index: node for index, node in resolved.items() if isinstance(node, int)}
         nodes = [(index, node) for index, node in resolved.items() if not isinstance(node, int)]
         seen = await session.read(nodes)  # a value that cannot be decoded would spoil every publish it is in
         spoilt = {i for i, status in zip(seen.index, seen.status, strict=True) if status == BAD_DECODING_ERROR}
-        not_created, short = await session.monitor([(i, node) for i, node in nodes if i not in spoilt])
+        if self._polled:
+            not_created, short = _cannot_be_read(seen), 0
+        else:
+            not_created, short = await session.monitor([(i, node) for i, node in nodes if i not in spoilt])
         self._book.counts["short_queues"] += short
         refused.update({index: quality_of(BAD_DECODING_ERROR) for index in spoilt})
         refused.update({index: quality_of(status) for index, status in not_created.items()})
@@ -160,8 +192,7 @@ class Keeper:
     async def _publish(self, session: Session) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            while len(self._inbox) > _INBOX:
-                await asyncio.sleep(self._beat_s)
+            await self._inbox_read()
             self._asked_s = loop.time()
             values = await session.publish()
             self._asked_s = None
@@ -172,23 +203,48 @@ class Keeper:
             if not values.more:
                 self.wake()
 
-    async def _watch(self, session: Session, publishing: asyncio.Task[None]) -> None:
+    async def _poll(self, session: Session) -> None:
+        """Reads each point each period, one poll after the other; what a slow server makes miss is counted."""
+        loop = asyncio.get_running_loop()
+        rota = Rota(self._periods_s, self._phase_fraction, loop.time())
+        while True:
+            await self._inbox_read()
+            begin_s, points = rota.due(loop.time() + self._beat_s)
+            await asyncio.sleep(begin_s - loop.time())
+            if not points:
+                continue
+            async with self._turn:
+                values = await session.read([(i, node) for i in points if (node := self._nodes.get(i)) is not None])
+            self._book.heard = values.heard
+            self._book.counts["polls"] += 1
+            self._book.counts["overruns"] += rota.done(loop.time())
+            if len(values.index):
+                self._tell(values)
+
+    async def _inbox_read(self) -> None:
+        while len(self._inbox) > _INBOX:
+            await asyncio.sleep(self._beat_s)
+
+    async def _watch(self, session: Session, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Holds the session up as long as it proves itself: publishes, heartbeats, the channel's renewal."""
         loop = asyncio.get_running_loop()
         beat_at_s = asked_again_s = looked_s = loop.time()
         while True:
             beat_at_s = max(beat_at_s + self._beat_s, loop.time())
-            await asyncio.wait({publishing}, timeout=beat_at_s - loop.time())
-            if publishing.done():
-                publishing.result()
-            await session.renew_channel(loop.time())  # first: the heartbeat then takes the new keys into use
-            await self._heartbeat(session)
+            await asyncio.wait(tasks, timeout=beat_at_s - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            async with self._turn:
+                # First the channel: the heartbeat then takes its new keys into use.
+                await session.renew_channel(loop.time(), self._answer_s)
+                await self._heartbeat(session)
             if self._asked_s is not None and loop.time() - self._asked_s > session.silence_s:
                 raise LinkLost("subscription silent")
             if self._refused and loop.time() - asked_again_s > self._settings.ask_refused_again_s:
                 asked_again_s = loop.time()
                 await self._retry_refused(session)
-            if loop.time() - looked_s > self._settings.second_look_s:
+            if not self._polled and loop.time() - looked_s > self._settings.second_look_s:
                 looked_s = loop.time()
                 await self._look_again(session)
 
@@ -196,6 +252,7 @@ class Keeper:
         beat = await session.heartbeat(self._answer_s)
         self._book.heard, self._book.duration_ms = beat.heard, beat.duration_ms
         self._book.counts["heartbeats"] += 1
+        self._book.told = None if beat.server_time_ms == NO_TIME_MS else (beat.server_time_ms, beat.heard)
         if beat.server_time_ms != NO_TIME_MS:
             self._book.counts["skew_ms"] = beat.server_time_ms - beat.heard.wall_ms
 
@@ -214,6 +271,13 @@ class Keeper:
         if self._look.frozen(values, now_s, session.lag_s) and now_s - self._frozen_s > _FROZEN_AGAIN_S:
             self._frozen_s = now_s
             raise LinkLost("subscription frozen")
+
+
+def _cannot_be_read(values: Values) -> dict[int, int]:
+    """StatusCode of each point that is no variable or not for this user: it is asked for again, but not each period."""
+    reasons = (Reason.NODE_UNKNOWN, Reason.ACCESS_DENIED)
+    hopeless = {status for status in set(values.status) if reason_of(quality_of(status)) in reasons}
+    return {index: status for index, status in zip(values.index, values.status, strict=True) if status in hopeless}
 
 
 def _resolved(address: NodeAddress | AddressFault, namespaces: Sequence[str]) -> Node | int:

@@ -25,6 +25,7 @@ EXPECTED: Final = (
 )
 
 Identifier = int | str | uuid.UUID | bytes
+Node = tuple[int, Identifier]  # namespace index of today, identifier
 
 _MAX_NUMBER: Final = 2**32 - 1
 _MAX_TEXT: Final = 4096  # Part 3, 8.2.4
@@ -108,9 +109,9 @@ def _opaque(text: str) -> bytes | AddressFault:
 
 
 def address_problems(points: Sequence[Point]) -> list[Problem]:
-    """What is wrong with the addresses of a source's points, each with its line in points.csv."""
+    """What is wrong with the addresses of a source's points, each with its line in the point list."""
     return [
-        Problem("points.csv", point.line, "address", fault.what, fault.expected)
+        Problem(point.file, point.line, "address", fault.what, fault.expected)
         for point in points
         if isinstance(fault := parse_address(point.address), AddressFault)
     ]

@@ -5,7 +5,7 @@ Pure but for awaiting; knows no OPC UA library.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Sized
 from typing import Final, TypeVar
 
 from connectors.opcua.decode import BAD_DECODING_ERROR
@@ -15,6 +15,7 @@ _AT_ONCE: Final = 500  # project default
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Block = TypeVar("Block", bound=Sized)
 
 
 class TooMuch(SourceError):
@@ -50,32 +51,53 @@ class Parts:
         Raises:
             LinkLost: a reply holds another number of results than was asked for.
         """
-        results: list[Result] = []
-        while len(results) < len(items):
-            part = items[len(results) : len(results) + self.at_once]
+        blocks = await self.blocks(items, request, lambda _, status: [refused(status)])
+        return [result for block in blocks for result in block]
+
+    async def blocks(
+        self,
+        items: Sequence[Item],
+        request: Callable[[Sequence[Item]], Awaitable[Block]],
+        refused: Callable[[Item, int], Block],
+    ) -> list[Block]:
+        """As `ask`, but the results of each request stay together: blocks whose lengths add up to that of the items.
+
+        Args:
+            items: What to ask for.
+            request: One request; raises TooMuch or Undecodable.
+            refused: The block of an item that cannot even be asked for alone, from the item and its StatusCode.
+        Raises:
+            LinkLost: a reply holds another number of results than was asked for.
+        """
+        blocks: list[Block] = []
+        done = 0
+        while done < len(items):
+            part = items[done : done + self.at_once]
             try:
-                results += await self._narrowed(part, request, refused)
+                blocks += await self._narrowed(part, request, refused)
+                done += len(part)
             except TooMuch as refusal:
                 if len(part) == 1:
-                    results.append(refused(refusal.status))
+                    blocks.append(refused(part[0], refusal.status))
+                    done += 1
                 else:
                     self.at_once = len(part) // 2
-        return results
+        return blocks
 
     async def _narrowed(
         self,
         part: Sequence[Item],
-        request: Callable[[Sequence[Item]], Awaitable[list[Result]]],
-        refused: Callable[[int], Result],
-    ) -> list[Result]:
+        request: Callable[[Sequence[Item]], Awaitable[Block]],
+        refused: Callable[[Item, int], Block],
+    ) -> list[Block]:
         try:
-            results = await request(part)
+            block = await request(part)
         except Undecodable:
             if len(part) == 1:
-                return [refused(BAD_DECODING_ERROR)]
+                return [refused(part[0], BAD_DECODING_ERROR)]
             half = len(part) // 2
             first = await self._narrowed(part[:half], request, refused)
             return first + await self._narrowed(part[half:], request, refused)
-        if len(results) != len(part):
+        if len(block) != len(part):
             raise LinkLost("wrong reply")
-        return results
+        return [block]

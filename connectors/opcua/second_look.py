@@ -6,6 +6,7 @@ hours). Without a second look such a point would be confirmed, and shown as live
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
@@ -38,10 +39,13 @@ class SecondLook:
         """Which of the subscribed points to read now: those suspected, then the next in turn."""
         if not subscribed:
             return []
-        suspected = [index for index in subscribed if not np.isnan(self._suspected_s[index])]
+        suspected = np.flatnonzero(~np.isnan(self._suspected_s)).tolist()
+        if suspected:
+            here = set(subscribed)
+            suspected = [index for index in suspected if index in here]
         start = self._next % len(subscribed)
         self._next = start + _NODES_A_LOOK
-        in_turn = [*subscribed[start:], *subscribed[:start]]
+        in_turn = itertools.chain(subscribed[start : start + _NODES_A_LOOK], subscribed[:_NODES_A_LOOK])
         return list(dict.fromkeys([*suspected, *in_turn]))[:_NODES_A_LOOK]
 
     def frozen(self, values: Values, now_s: float, lag_s: float) -> bool:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
 from connectors.opcua.nodes import address_problems
+from connectors.opcua.paper_checks import paper_problems, paper_warnings
+from connectors.opcua.security_settings import KEYS as SECURITY_KEYS
+from connectors.opcua.security_settings import Security, SecurityReader, User
 from mines.errors import Problem
 from mines.model import Point
-from mines.site.problems import one_of, shown
+from mines.site.problems import any_of, one_of, shown
 
 if TYPE_CHECKING:
     from mines.site.source_table import SourceTable
 
 _DEFAULT_PORT: Final = 4840  # IANA
+READ_MODES: Final = ("subscribe", "poll")
 _EXPECTED_URL: Final = "opc.tcp://HOST, opc.tcp://HOST:PORT or opc.tcp://HOST:PORT/PATH"
 
 
@@ -30,6 +34,10 @@ class OpcUaSettings:
     timeout_s: float = 4.0  # the longest that one request may take
     backoff_s: float = 1.0  # first wait before a new connection; doubles up to backoff_max_s
     backoff_max_s: float = 30.0
+    read: str = "subscribe"  # or "poll": every point is read each period
+    history: bool = True  # gaps are filled from the server's history where it offers one
+    security: Security | None = None  # None = a channel without security
+    user: User | None = None  # None = anonymous
     # No keys of the site file yet:
     keep_alive_s: float = 1.0  # a subscription with nothing to tell says so this often
     session_timeout_s: float = 60.0  # after which a server forgets a session whose close never reached it
@@ -38,7 +46,7 @@ class OpcUaSettings:
     ask_refused_again_s: float = 30.0  # a node that is not there may come, but asking costs the server
 
 
-# key → (lowest, highest, unit). Security policies, users and polling mode come later.
+# key → (lowest, highest, unit)
 _NUMBERS: Final[Mapping[str, tuple[float, float, str]]] = {
     "publishing_ms": (50.0, 60_000.0, "milliseconds"),
     "sampling_ms": (10.0, 60_000.0, "milliseconds"),
@@ -48,6 +56,9 @@ _NUMBERS: Final[Mapping[str, tuple[float, float, str]]] = {
 }
 
 
+_KEYS: Final = ("url", *_NUMBERS, "read", "history", *SECURITY_KEYS)
+
+
 def read_settings(table: SourceTable, points: Sequence[Point]) -> tuple[OpcUaSettings | None, list[Problem]]:
     """The settings of one `[source.ID]` of kind opcua, or None with everything that is wrong in it.
 
@@ -55,23 +66,48 @@ def read_settings(table: SourceTable, points: Sequence[Point]) -> tuple[OpcUaSet
         table: As written in site.toml.
         points: The points of this source; their addresses are checked here too.
     """
-    problems = [
-        _problem(table, key, "unknown key", one_of(("url", *_NUMBERS), key)) for key in _unknown(table.settings)
-    ]
+    problems = [_problem(table, key, "unknown key", one_of(_KEYS, key)) for key in table.settings if key not in _KEYS]
     url = _url(table, problems)
     numbers = {key: value for key in _NUMBERS if (value := _number(table, key, problems)) is not None}
     first, longest = numbers.get("backoff_s", 1.0), numbers.get("backoff_max_s", 30.0)
     if first > longest:
         key = "backoff_max_s" if "backoff_max_s" in numbers else "backoff_s"
         problems.append(_problem(table, key, "the first wait is longer than the longest", "backoff_s ≤ backoff_max_s"))
+    read, history = _read_mode(table, problems), _switch(table, "history", problems)
+    reader = SecurityReader(table, problems)
+    security, user = reader.security(), reader.user()
+    problems += paper_problems(table, security, user)
     problems += address_problems(points)
     if problems or url is None:
         return None, problems
-    return OpcUaSettings(url=url, **numbers), []
+    return OpcUaSettings(url=url, read=read, history=history, security=security, user=user, **numbers), []
 
 
-def _unknown(settings: Mapping[str, Any]) -> list[str]:
-    return [key for key in settings if key != "url" and key not in _NUMBERS]
+def settings_warnings(table: SourceTable, now_ms: int) -> list[Problem]:
+    """What an engineer should know of a source whose settings are right: papers that end soon, a password in clear.
+
+    Args:
+        table: As written in site.toml.
+        now_ms: [ms UTC].
+    """
+    ignored: list[Problem] = []
+    reader = SecurityReader(table, ignored)
+    return paper_warnings(table, reader.security(), reader.user(), now_ms)
+
+
+def _read_mode(table: SourceTable, problems: list[Problem]) -> str:
+    value = table.settings.get("read", READ_MODES[0])
+    if isinstance(value, str) and value in READ_MODES:
+        return value
+    problems.append(_problem(table, "read", f"{shown(value)} is not allowed", any_of(READ_MODES)))
+    return READ_MODES[0]
+
+
+def _switch(table: SourceTable, key: str, problems: list[Problem]) -> bool:
+    value = table.settings.get(key, True)
+    if not isinstance(value, bool):
+        problems.append(_problem(table, key, f"{shown(value)} is not allowed", "true or false"))
+    return value is True
 
 
 def _problem(table: SourceTable, key: str, what: str, expected: str) -> Problem:

@@ -57,9 +57,10 @@ class OpcUaSource:
         """Batches and link reports until `aclose()`; the network is another task's, so none of it delays a word."""
         loop = asyncio.get_running_loop()
         book = LinkBook(self._id, self._settings.url, self._clock.wall_ms())
-        teller = Teller(self._points, book, self._numbers, loop.time())
+        polled = self._settings.read == "poll"
+        teller = Teller(self._points, book, self._numbers, loop.time(), polled=polled)
         tap = self._seen if self._tap is not None else None
-        keeper = Keeper(self._settings, book, teller.standing, clock=self._clock, tap=tap)
+        keeper = Keeper(self._settings, book, teller.standing, teller.gaps, clock=self._clock, tap=tap)
         keeping = asyncio.create_task(keeper.run(), name=f"opcua {self._id}")
         keeping.add_done_callback(lambda _: keeper.wake())
         try:

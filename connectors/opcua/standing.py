@@ -55,3 +55,7 @@ class Standing:
             np.flatnonzero(due & ~is_bad).astype(np.int32),
             np.flatnonzero(due & is_bad).astype(np.int32),
         )
+
+    def overdue(self, now_s: float) -> bool:
+        """Whether some point has not been spoken of for longer than its period."""
+        return bool((now_s - self._said_s > self._period_s + self.beat_s / 4).any())

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from connectors.opcua.decode import Heard, ValueDecoder, Values
+from connectors.opcua.decode import Heard, ValueDecoder, Values, joined
+from connectors.opcua.gaps import Gaps
 from connectors.opcua.link import REPORT_EVERY_S, LinkBook
 from connectors.opcua.standing import Standing
 from mines.model import Batch, IndexArray, LinkReport, Point, RowKind, make_batch
@@ -37,13 +38,22 @@ class Lost:
     """There is no session any more."""
 
 
-Happening = Begun | Refused | Lost | Values
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Rows out of the server's history that nobody heard when they were new."""
+
+    values: Values
+
+
+Happening = Begun | Refused | Lost | Recalled | Values
 
 
 class Teller:
     """One stream's batches and link reports."""
 
-    def __init__(self, points: Sequence[Point], book: LinkBook, numbers: Iterator[int], now_s: float) -> None:
+    def __init__(
+        self, points: Sequence[Point], book: LinkBook, numbers: Iterator[int], now_s: float, *, polled: bool = False
+    ) -> None:
         """A stream that begins now.
 
         Args:
@@ -51,7 +61,11 @@ class Teller:
             book: What is known of the link.
             numbers: The source's batch numbers, 1, 2, 3 … per boot.
             now_s: Seconds on the same clock as every later `now_s`.
+            polled: Values come each period of themselves, so nothing is confirmed that did not come.
         """
+        self.gaps = Gaps(len(points))
+        self._polled = polled
+        self._refused: IndexArray = np.array([], dtype=np.int32)
         self.standing = Standing(points, now_s)
         self._decoder = ValueDecoder(points)
         self._book, self._numbers = book, numbers
@@ -87,6 +101,8 @@ class Teller:
                     out += self._samples(now_s)
                     self._set_refused(refused)
                     out += self._bad_rows(np.array([i for i, _ in refused], dtype=np.int32), now, now_s)
+                case Recalled(values):
+                    out += [*self._samples(now_s), self._backfilled(values)]
                 case Lost():
                     out += self._lose(now, now_s)
         out += self._first_values(now, now_s) if self._hold_until_s is not None else self._samples(now_s)
@@ -102,13 +118,12 @@ class Teller:
         self.standing.said(self._everything, now_s)
 
     def _set_refused(self, refused: Sequence[tuple[int, int]]) -> None:
-        self.standing.set_bad(
-            np.array([index for index, _ in refused], dtype=np.int32),
-            np.array([word for _, word in refused], dtype=np.uint16),
-        )
+        self._refused = np.array([index for index, _ in refused], dtype=np.int32)
+        self.standing.set_bad(self._refused, np.array([word for _, word in refused], dtype=np.uint16))
 
     def _lose(self, now: Heard, now_s: float) -> list[Batch]:
         out = self._samples(now_s)
+        self.gaps.lost()
         self._up, self._hold_until_s = False, None
         self.standing.set_bad(self._everything, bad(Reason.NO_COMMUNICATION))
         return out + self._bad_rows(self._everything, now, now_s)
@@ -127,7 +142,7 @@ class Teller:
     def _samples(self, now_s: float, more: Sequence[Batch] = ()) -> list[Batch]:
         """Everything received, and `more`, as one batch; nothing where there is nothing."""
         received, self._received = self._received, []
-        blocks = [self._decoded(values, now_s) for values in received]
+        blocks = [self._decoded(received, now_s)] if received else []
         blocks += [block for block in more if len(block)]
         if not blocks:
             return []
@@ -138,18 +153,36 @@ class Teller:
         self._book.counts["overflows"] += int(np.count_nonzero(batch.quality & np.uint16(Flag.QUEUE_OVERFLOW)))
         return [batch]
 
-    def _decoded(self, values: Values, now_s: float) -> Batch:
-        value, word = self._decoder.decode(values)
-        index = np.asarray(values.index, dtype=np.int32)
+    def _decoded(self, received: Sequence[Values], now_s: float) -> Batch:
+        """Several replies as one block: decoding costs by the call, and a server may send a burst in many pieces."""
+        rows = joined(received, received[-1].heard)
+        value, word = self._decoder.decode(rows)
+        index, source_time_ms = np.asarray(rows.index, np.int32), np.asarray(rows.source_time_ms, np.int64)
         self.standing.take(index, value, word, now_s)
+        self.gaps.heard(index, source_time_ms)
+        lengths = [len(values) for values in received]
+        return Batch(
+            index=index,
+            value=value,
+            quality=word,
+            source_time_ms=source_time_ms,
+            receive_time_ms=np.repeat(np.array([v.heard.wall_ms for v in received], np.int64), lengths),
+            monotonic_ns=np.repeat(np.array([v.heard.monotonic_ns for v in received], np.int64), lengths),
+            batch_no=0,
+        )
+
+    def _backfilled(self, values: Values) -> Batch:
+        """What stands is left alone: these rows are older."""
+        value, word = self._decoder.decode(values)
         return make_batch(
-            index,
+            np.asarray(values.index, dtype=np.int32),
             value,
-            word,
+            word | np.uint16(Flag.BACKFILLED),
             receive_time_ms=values.heard.wall_ms,
             monotonic_ns=values.heard.monotonic_ns,
-            batch_no=0,
+            batch_no=next(self._numbers),
             source_time_ms=np.array(values.source_time_ms, dtype=np.int64),
+            kind=RowKind.BACKFILL,
         )
 
     def _bad_block(self, index: IndexArray, now: Heard) -> Batch:
@@ -176,7 +209,11 @@ class Teller:
             return []
         usable, standing_bad = self.standing.due(now_s)
         out: list[Batch | LinkReport] = []
-        if self._up:
+        if self._up and self._polled:
+            if len(usable) and self.standing.overdue(now_s):
+                out.append(self._book.report(now.wall_ms))  # a poll takes long: nothing is said of its points meanwhile
+            standing_bad = np.intersect1d(standing_bad, self._refused).astype(np.int32)
+        elif self._up:
             out += self._confirmed(usable, now, now_s)
         return out + list(self._bad_rows(standing_bad, now, now_s))
 

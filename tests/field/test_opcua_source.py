@@ -243,3 +243,18 @@ def test_a_second_stream_of_the_same_source_goes_on_counting(mine):
     first = asyncio.run(listen(source, settled(source)))
     second = asyncio.run(listen(source, settled(source)))
     assert [b.batch_no for b in first.batches() + second.batches()] == [1, 2]
+
+
+def test_the_servers_own_clock_is_told_with_the_moment_it_was_heard():
+    mine = the_mine()
+    heard = asyncio.run(
+        listen(
+            quick_source(mine.url, [point("p", mine.add(new_name(), 1.0))]),
+            lambda h: len(h.batches(RowKind.CONFIRM)) >= 2 and h.links[-1].device_time_ms is not None,
+            within_s=15,
+        )
+    )
+    report = heard.links[-1]
+    assert report.last_answer_ms <= report.time_ms
+    assert abs(report.device_time_ms - report.last_answer_ms) < 3000, "this server sets its clock once a second"
+    assert heard.links[0].device_time_ms is None

@@ -114,6 +114,12 @@ class MineServer:
         self.run(added())
         return f"nsu={uri};s={name}"
 
+    async def set_value(self, name: str, value: float) -> None:
+        """A good Double, written in the server's own loop."""
+        index = await self._server.get_namespace_index(MINE_URI)
+        data = ua.DataValue(Value=ua.Variant(value, ua.VariantType.Double))
+        await self._server.write_attribute_value(ua.NodeId(name, index), data)
+
     def write(self, name: str, value: Any, status: int = 0, time: datetime | None = None, type: Any = None) -> None:
         """Writes as the server's own device would: value, StatusCode, source time."""
         node = self.node_id(name)
@@ -141,7 +147,7 @@ def new_name() -> str:
     return f"n{next(_NAMES)}"
 
 
-def quick_source(url: str, points: Sequence[Point], **more: float) -> OpcUaSource:
+def quick_source(url: str, points: Sequence[Point], **more: Any) -> OpcUaSource:
     """A source at the pace of a test."""
     quick = {
         "publishing_ms": 50,

@@ -104,6 +104,8 @@ class Proxy:
         self.requests: list[str] = []  # by name, a number where it has none here
         self.kinds: list[str] = []  # of every chunk that the client sent
         self.connections = 0
+        self.note = True  # False: requests cannot be read under security
+        self.refusing = False  # hangs up on whoever connects
         self.frozen = False  # takes everything, passes nothing on
         self.rewrite: Callable[[bytes], bytes] = lambda data: data  # what the server sent
 
@@ -132,6 +134,9 @@ class Proxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if self.refusing:
+            writer.close()
+            return
         self._writers.append(writer)
         try:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
@@ -148,7 +153,8 @@ class Proxy:
         chunks = ChunkReader()
         while data := await _read(reader):
             for chunk in chunks.feed(data):
-                self._note(chunk)
+                if self.note:
+                    self._note(chunk)
                 if not self.frozen:
                     writer.write(chunk)
         writer.close()
