@@ -29,7 +29,7 @@ def _duration(text: str) -> int:
         raise typer.BadParameter(str(problem)) from None
 
 
-SitePath = Annotated[Path, typer.Argument(metavar="SITE", help="Folder with site.toml and points.csv.")]
+SitePath = Annotated[Path, typer.Argument(metavar="SITE", help="Folder with site.toml and points.csv or points.xlsx.")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder, instead of [storage] data.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 FromOption = Annotated[

@@ -97,7 +97,8 @@ class Point:
     x: float | None = None
     y: float | None = None
     z: float | None = None
-    line: int = 0  # where it stands in points.csv, 1-based; 0 = made by a program
+    line: int = 0  # where it stands in `file`, 1-based; 0 = made by a program
+    file: str = "points.csv"  # or points.xlsx
 
     def name(self, language: str) -> str:
         """The name in `zh` or `en`; Chinese where there is no English one."""

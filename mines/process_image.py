@@ -17,6 +17,10 @@ GAS_CAP_MS = 10_000
 """No gas value older than this is shown as live (R3; strictest patrol period found, safety-rules §2.1)."""
 
 
+SUBSYSTEMS = tuple(Subsystem)
+"""Their order where a number stands for one."""
+
+
 class Freshness(IntEnum):
     """How far a shown value may be taken as now (pages §3d)."""
 
@@ -62,6 +66,8 @@ class ProcessImage:
     def __init__(self, points: Sequence[Point]) -> None:
         n = len(points)
         self.period_ms: TimeArray = np.array([round(p.period_s * 1000) for p in points], dtype=np.int64)
+        places = {subsystem: at for at, subsystem in enumerate(SUBSYSTEMS)}
+        self.subsystem: IndexArray = np.array([places[p.subsystem] for p in points], dtype=np.int32)
         self.gas: npt.NDArray[np.bool_] = np.array([p.subsystem == Subsystem.GAS for p in points], dtype=np.bool_)
         self.value: ValueArray = np.full(n, np.nan)
         self.quality: QualityArray = np.full(n, bad(Reason.WAITING_FOR_INITIAL_DATA), dtype=np.uint16)

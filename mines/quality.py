@@ -61,6 +61,7 @@ class Reason(IntEnum):
     BAD_OTHER = 27  # any other bad status
     UNCERTAIN_OTHER = 28  # any other uncertain status
     BLOCK_NOT_READ = 29  # a request was not sent: its line was busy or closing
+    WRONG_DEVICE = 30  # what answers is not the device that the site means
 
 
 class Flag(IntFlag):

@@ -52,6 +52,11 @@ class Recording(Protocol):
         ...
 
     @property
+    def lead(self) -> Sequence[Tick]:
+        """The last ticks before the beginning."""
+        ...
+
+    @property
     def first_ms(self) -> int:
         """Beginning of the stretch, inclusive."""
         ...
@@ -115,6 +120,7 @@ def replay_ticks(recording: Recording, site: Site, *, speed: str = "max", out: P
     watch.fold(recording.before)
     if recording.picture is not None:
         watch.prime([recording.picture])
+    watch.lead_in(recording.lead)
     result = Replayed(recording.first_ms, recording.last_ms, site.sha256)
     begun = time.perf_counter()
     with ExitStack() as stack:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from mines.errors import ConfigError, Problem
 from mines.model import Point
 from mines.rule_file import Rule, RuleFile, parse_rule_file
-from mines.site.problems import POINTS_CSV, in_order, number
+from mines.site.problems import in_order, number
 from mines.site.roles import METHANE_ROLES
 
 LIMIT_COLUMNS: Final = (
@@ -168,7 +168,7 @@ def _known(rule_id: str, rulebook: Rulebook) -> str:
 
 
 def _problem(point: Point, key: str, what: str, expected: str) -> Problem:
-    return Problem(POINTS_CSV, point.line, key, what, expected)
+    return Problem(point.file, point.line, key, what, expected)
 
 
 def _overlaps(rules: Sequence[Rule]) -> Iterator[Problem]:

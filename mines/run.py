@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,10 +61,22 @@ def run_box(site: Site, build_sources: BuildSources, software: str) -> None:
             progress=_fed_watchdog(system),
             pace=Pace(tick_ms=site.run.tick_ms, commit_ms=site.run.commit_ms),
         )
+        _settle()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_until_told(supervisor, opening))
     finally:
         store.close()
+
+
+def _settle() -> None:
+    """Makes the interpreter fit for a loop that must be on time beside threads that write.
+
+    What was built until now lives as long as the process: frozen, no full collection walks through it again (with
+    10,000 points each took 80 ms of the loop). A thread that makes text gives way to the loop within 1 ms, not 5.
+    """
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(0.001)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

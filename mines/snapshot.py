@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,19 @@ DEAD_AFTER_MS = 10_000
 """A poller silent this long is dead: every value is LOST (pages §3d, failure 3)."""
 
 
-def publish(path: Path, document: Mapping[str, Any]) -> None:
-    """Replaces the snapshot in one step. No fsync: display never waits for the disk, and a restart makes it anew."""
-    data = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+def publish(path: Path, document: Mapping[str, Any], points: Iterable[str] | None = None) -> None:
+    """Replaces the snapshot in one step. No fsync: display never waits for the disk, and a restart makes it anew.
+
+    Args:
+        path: Where.
+        document: All of it, or all but `points`.
+        points: The members of `points` as JSON, from `snapshot_points.points_text`; None = `document` has them.
+    """
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if points is not None:
+        text = "".join((text[:-1], ',"points":{', ",".join(points), "}}"))
     part = path.with_suffix(".part")
-    part.write_bytes(data)
+    part.write_bytes(text.encode("utf-8"))
     os.replace(part, path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from mines.alarms.desk import standing_alarms
-from mines.clock import NO_TIME_MS
 from mines.device_clock import DeviceClocks
 from mines.events import Event
-from mines.model import LinkReport, LinkState, Point, Subsystem, TimeArray
-from mines.process_image import Freshness
+from mines.model import LinkReport, LinkState, Subsystem
+from mines.process_image import SUBSYSTEMS
 from mines.quality import Severity, severities
 from mines.snapshot import SCHEMA
 from mines.watch import Watch
@@ -69,22 +68,23 @@ def source_state(states: Sequence[LinkState]) -> LinkState:
     return known.pop() if len(known) == 1 else LinkState.DEGRADED
 
 
-def live_part(watch: Watch, counters: Counters, monotonic_ns: int) -> dict[str, Any]:
-    """Everything of the document that follows from watch and counters.
+def live_part(watch: Watch, counters: Counters) -> dict[str, Any]:
+    """Everything of the document that follows from watch and counters, but for the points (snapshot_points).
 
     Args:
         watch: As stepped by the latest tick.
         counters: Since the start.
-        monotonic_ns: Now, for ages.
     """
     alarms = standing_alarms(watch.alarms, watch.image.value)
+    states: defaultdict[str, list[LinkState]] = defaultdict(list)
+    for (name, _), report in watch.links.items():
+        states[name].append(report.state)
     return {
         "schema": SCHEMA,
         "counters": _counters(watch, counters),
-        "sources": [_source(source, watch.links) for source in counters.sources],
+        "sources": [_source(source, states[source.id]) for source in counters.sources],
         "links": [_link(report, watch.clocks) for report in sorted(watch.links.values(), key=_link_order)],
-        "subsystems": _subsystems(watch.points, watch, alarms),
-        "points": _points(watch, monotonic_ns),
+        "subsystems": _subsystems(watch, alarms),
         "alarms": alarms,
         "events": [event.to_json() for event in counters.latest],
         "acts": {str(key): watch.acts[key] for key in sorted(watch.acts)[-_LATEST_ACTS:]},
@@ -103,8 +103,7 @@ def _counters(watch: Watch, counters: Counters) -> dict[str, Any]:
     }
 
 
-def _source(source: SourceCounters, links: Mapping[tuple[str, int | None], LinkReport]) -> dict[str, Any]:
-    states = [report.state for (name, _), report in links.items() if name == source.id]
+def _source(source: SourceCounters, states: Sequence[LinkState]) -> dict[str, Any]:
     return {
         "id": source.id,
         "kind": source.kind,
@@ -144,49 +143,24 @@ def _link(report: LinkReport, clocks: DeviceClocks) -> dict[str, Any]:
     }
 
 
-def _subsystems(points: Sequence[Point], watch: Watch, alarms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    usable = severities(watch.image.quality) != Severity.BAD
-    of_point = {point.id: point.subsystem for point in points}
-    out: dict[str, Any] = {}
-    for subsystem in Subsystem:
-        mine = np.array([point.subsystem == subsystem for point in points], dtype=np.bool_)
-        if not mine.any():
-            continue
-        levels = [row["level"] for row in alarms if of_point[row["point"]] == subsystem]
-        good = int(np.count_nonzero(mine & usable))
-        out[subsystem.value] = {
-            "points": int(mine.sum()),
-            "good": good,
-            "bad": int(mine.sum()) - good,
-            "alarms": len(levels),
-            "level": min(levels, default=0),
-        }
-    return out
-
-
-def _points(watch: Watch, monotonic_ns: int) -> dict[str, list[Any]]:
+def _subsystems(watch: Watch, alarms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     image = watch.image
-    ages = image.age_ms(monotonic_ns)
-    states = image.freshness(monotonic_ns)
-    columns = zip(
-        _numbers(image.value),
-        image.quality.tolist(),
-        [None if age < 0 else age for age in ages.tolist()],
-        [int(Freshness(state)) for state in states.tolist()],
-        _times(image.receive_time_ms),
-        _times(image.source_time_ms),
-        _numbers(image.usable_value),
-        _times(image.usable_time_ms),
-        strict=True,
-    )
-    return {point.id: list(row) for point, row in zip(watch.points, columns, strict=True)}
-
-
-def _numbers(values: np.ndarray) -> list[float | None]:
-    """JSON numbers, null for what JSON cannot carry (NaN, ±Inf)."""
-    finite = np.isfinite(values).tolist()
-    return [value if ok else None for value, ok in zip(values.tolist(), finite, strict=True)]
-
-
-def _times(times_ms: TimeArray) -> list[int | None]:
-    return [None if time_ms == NO_TIME_MS else time_ms for time_ms in times_ms.tolist()]
+    usable = severities(image.quality) != Severity.BAD
+    points = np.bincount(image.subsystem, minlength=len(SUBSYSTEMS)).tolist()
+    good = np.bincount(image.subsystem[usable], minlength=len(SUBSYSTEMS)).tolist()
+    levels: defaultdict[Subsystem, list[int]] = defaultdict(list)
+    if alarms:
+        of_point = {point.id: point.subsystem for point in watch.points}
+        for row in alarms:
+            levels[of_point[row["point"]]].append(row["level"])
+    return {
+        subsystem.value: {
+            "points": points[at],
+            "good": good[at],
+            "bad": points[at] - good[at],
+            "alarms": len(levels[subsystem]),
+            "level": min(levels[subsystem], default=0),
+        }
+        for at, subsystem in enumerate(SUBSYSTEMS)
+        if points[at]
+    }

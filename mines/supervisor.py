@@ -21,6 +21,7 @@ from mines.events import Event, EventKind
 from mines.intake import Intake
 from mines.model import OperatorAct, RowKind, Tick
 from mines.snapshot_document import Counters, live_part
+from mines.snapshot_points import PointsPicture, id_texts, points_text
 from mines.source import Source
 from mines.store.box_store import BoxStore
 from mines.watch import Watch
@@ -90,6 +91,10 @@ class Supervisor:
         self._ledger_reader = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._tick_number = self._seq = self._published_ns = self._lag_ms = 0
         self._stopping = asyncio.Event()
+        self._publisher = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+        self._publishing: asyncio.Future[None] | None = None
+        self._owed = False  # events that no snapshot shows yet
+        self._ids = id_texts(watch.points)
         self._counters = Counters(
             self._intake.counters,
             raised_before=watch.alarms.raised_total,
@@ -117,7 +122,8 @@ class Supervisor:
     async def _tick_forever(self) -> None:
         period_s = self._pace.tick_ms / 1000
         loop = asyncio.get_running_loop()
-        due = loop.time() + period_s
+        # On the multiples of the period: a source knows where ticks fall, and polls between them (connectors do).
+        due = (loop.time() // period_s + 1) * period_s
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), max(due - loop.time(), 0))
@@ -133,7 +139,9 @@ class Supervisor:
         events = self._step()
         now_ns = self._time.monotonic_ns()
         self._committer.commit_if_due(now_ns, self._pace.tick_ms * 500_000)
-        if events or now_ns - self._published_ns >= self._pace.publish_ms * 1_000_000 - self._pace.tick_ms * 500_000:
+        self._owed = self._owed or bool(events)
+        due_ns = self._published_ns + self._pace.publish_ms * 1_000_000 - self._pace.tick_ms * 500_000
+        if self._owed or now_ns >= due_ns:
             self._publish(now_ns)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_ledger())
@@ -169,14 +177,30 @@ class Supervisor:
             self._acts.extend(acts)
 
     def _publish(self, now_ns: int, *, stopped: bool = False) -> None:
-        self._published_ns = now_ns
+        """Hands the picture of this moment to a thread: to write ten thousand points takes too long for the loop.
+
+        While one is being written none is begun; the next tick sees to it.
+        """
+        if self._publishing is not None:
+            if not self._publishing.done():
+                return
+            self._publishing.result()
+        self._published_ns, self._owed = now_ns, False
         self._seq += 1
         self._counters.stored = self._committer.stored
-        snapshot.publish(self._snapshot_path, self._document(now_ns, stopped=stopped))
+        document = self._document(now_ns, stopped=stopped)
+        points = points_text(self._ids, PointsPicture.of(self._watch.image, now_ns))
+        loop, path = asyncio.get_running_loop(), self._snapshot_path
+        self._publishing = loop.run_in_executor(self._publisher, snapshot.publish, path, document, points)
+
+    async def _published(self) -> None:
+        """Returns when the snapshot under way is written."""
+        if self._publishing is not None:
+            await self._publishing
 
     def _document(self, now_ns: int, *, stopped: bool) -> dict[str, Any]:
         identity, watermark = self._identity, self._committer.watermark
-        return live_part(self._watch, self._counters, now_ns) | {
+        return live_part(self._watch, self._counters) | {
             "boot_id": identity.boot_id,
             "seq": self._seq,
             "time_ms": self._time.wall_ms(),
@@ -202,5 +226,10 @@ class Supervisor:
         stopped = self._watch.number([Event(0, self._time.wall_ms(), EventKind.BOX_STOPPED, cause="asked")])
         self._committer.add_events(stopped)
         self._counters.latest.extend(stopped)
-        await self._committer.finish(self._time.monotonic_ns())
-        self._publish(self._time.monotonic_ns(), stopped=True)
+        try:
+            await self._committer.finish(self._time.monotonic_ns())
+            await self._published()
+            self._publish(self._time.monotonic_ns(), stopped=True)
+            await self._published()
+        finally:
+            self._publisher.shutdown()

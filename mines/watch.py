@@ -65,9 +65,16 @@ class Watch:
         """
         for tick in ticks:
             rows = gather_rows(tick, self.offsets)
-            self._device_clocks(tick, rows)
             self._show(tick, rows)
             note_rows(self.alarms, rows)
+
+    def lead_in(self, ticks: Iterable[Tick]) -> None:
+        """Takes the last ticks before a stretch for what is judged over several looks: the clocks of devices."""
+        image = ProcessImage(self.points)
+        for tick in ticks:
+            rows = gather_rows(tick, self.offsets)
+            self.clocks.step(rows, image, tick.links, box_step_ms=tick.clock_step_ms, time_ms=tick.time_ms)
+            image.apply(rows)
 
     @property
     def last_ledger_id(self) -> int:

@@ -31,12 +31,12 @@ def word(code: str, language: str = "zh") -> str:
 def link_error(error: str, language: str = "zh") -> str:
     """The word for a link report's `last_error`; what no row knows (a status name, an exception's text) stays as it is.
 
-    `exception 2` and `source_defect: KeyError` keep what follows the word.
+    `exception 2`, `source_defect: KeyError`, `certificate expired: 2026-10-01 < 2026-11-25` keep what follows the word.
     """
     if f"link_error.{error}" in _table():
         return word(f"link_error.{error}", language)
-    for first in ("exception", "source_defect"):
-        if error.startswith(first):
+    for first in ("exception", "source_defect", error.partition(": ")[0]):
+        if error.startswith(first) and f"link_error.{first}" in _table():
             return f"{word(f'link_error.{first}', language)}{error.removeprefix(first)}"
     return error
 

@@ -1,4 +1,4 @@
-"""Where a point lies in a Modbus device: `UNIT/TABLE/REGISTER` or `UNIT/TABLE/REGISTER.BIT`. Pure."""
+"""Where a point lies in a Modbus device: `UNIT/TABLE/REGISTER`, one bit of it `.BIT`, some bits `.LOW-HIGH`. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import Final
 MAX_UNIT: Final = 255
 MAX_REGISTER: Final = 65_535
 MAX_BIT: Final = 15
-SHAPE: Final = "UNIT/TABLE/REGISTER or UNIT/TABLE/REGISTER.BIT, counted from 0, e.g. 1/holding/100 or 1/input/7.3"
+SHAPE: Final = (
+    "UNIT/TABLE/REGISTER, UNIT/TABLE/REGISTER.BIT or UNIT/TABLE/REGISTER.LOW-HIGH, counted from 0, e.g. 1/holding/100,"
+    " 1/input/7.3 or 1/holding/8.4-7"
+)
 
-_ADDRESS = re.compile(r"(?P<unit>[^/]*)/(?P<table>[^/]*)/(?P<register>[^/.]*)(\.(?P<bit>[^/.]*))?")
+_ADDRESS = re.compile(r"(?P<unit>[^/]*)/(?P<table>[^/]*)/(?P<register>[^/.]*)(\.(?P<bit>[^/.-]*)(-(?P<high>[^/.]*))?)?")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -45,7 +48,8 @@ class Address:
     unit: int
     table: Table
     register: int
-    bit: int | None = None
+    bit: int | None = None  # of a register, the lowest of some
+    high_bit: int | None = None  # the highest of some
 
 
 class AddressError(ValueError):
@@ -79,7 +83,13 @@ def parse_address(text: str) -> Address:
         return Address(unit, table, register)
     if table.of_bits:
         raise AddressError(f"a bit of a {table} is no place: it is one bit", f"{unit}/{table}/{register}")
-    return Address(unit, table, register, _bounded(match["bit"], "bit", MAX_BIT))
+    bit = _bounded(match["bit"], "bit", MAX_BIT)
+    if match["high"] is None:
+        return Address(unit, table, register, bit)
+    high = _bounded(match["high"], "bit", MAX_BIT)
+    if high <= bit:
+        raise AddressError(f"bits {bit}-{high} are none", "the lower bit first, e.g. 4-7")
+    return Address(unit, table, register, bit, high)
 
 
 def _bounded(text: str, part: str, largest: int) -> int:

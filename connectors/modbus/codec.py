@@ -18,6 +18,8 @@ from mines.model import ValueArray
 from mines.quality import GOOD, QualityArray, Reason, bad
 
 BOOL: Final = "bool"
+BITS_TYPE: Final = "uint16"
+"""What some bits of a register are: a number without a sign."""
 REGISTERS: Final = {
     "int16": 1,
     "uint16": 1,
@@ -47,6 +49,7 @@ _DTYPES = {
         "float64": "f8",
     }.items()
 }
+_SOME_BITS: Final = "some bits"
 _LARGEST_DIVISOR = 1e9
 _SENSOR_FAILURE = np.uint16(bad(Reason.SENSOR_FAILURE))
 _NOT_A_NUMBER = np.uint16(bad(Reason.NOT_A_NUMBER))
@@ -66,19 +69,28 @@ class Field:
     scale: float = 1.0
     offset: float = 0.0
     sentinels: tuple[float, ...] = ()
+    high_bit: int | None = None  # the highest of some bits, `bit` the lowest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Numbers:
-    """Fields of one type: where their bytes lie, already in big-endian order."""
+    """Values of one type and order: a view over the reply, with one stride where they stand in equal steps."""
 
     rows: npt.NDArray[np.intp]
-    bytes: npt.NDArray[np.intp]  # (fields, size)
-    dtype: np.dtype[np.generic]
+    starts: npt.NDArray[np.intp]  # first byte of each, even
+    dtype: np.dtype[np.generic]  # in the order of their bytes …
+    swapped: bool  # … after the two bytes of every register have changed places
+    step: int | None  # bytes from each to the next; None = no one step
 
-    def read(self, block: npt.NDArray[np.uint8]) -> ValueArray:
-        raw: ValueArray = block[self.bytes].view(self.dtype)[:, 0].astype(np.float64)
-        return raw
+    def read(self, payload: bytes) -> ValueArray:
+        data = np.frombuffer(payload, np.uint16).byteswap() if self.swapped else payload
+        if self.step is not None:
+            n, first = len(self.starts), int(self.starts[0])
+            raw: np.ndarray = np.ndarray((n,), self.dtype, data, first, (self.step,))
+        else:
+            windows = (len(payload) - self.dtype.itemsize) // 2 + 1
+            raw = np.ndarray((windows,), self.dtype, data, 0, (2,))[self.starts >> 1]
+        return raw.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,15 +98,31 @@ class _Bits:
     """Fields that are one bit: the byte it lies in and how far up."""
 
     rows: npt.NDArray[np.intp]
-    bytes: npt.NDArray[np.intp]
+    starts: npt.NDArray[np.intp]
     shifts: npt.NDArray[np.uint8]
 
-    def read(self, block: npt.NDArray[np.uint8]) -> ValueArray:
-        return ((block[self.bytes] >> self.shifts) & 1).astype(np.float64)
+    def read(self, payload: bytes) -> ValueArray:
+        return ((np.frombuffer(payload, np.uint8)[self.starts] >> self.shifts) & 1).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _SomeBits:
+    """Fields that are some bits of a register: how far up they stand, and their mask."""
+
+    rows: npt.NDArray[np.intp]
+    starts: npt.NDArray[np.intp]  # first byte of each register, even
+    shifts: npt.NDArray[np.uint16]
+    masks: npt.NDArray[np.uint16]
+    dtype: np.dtype[np.generic]
+
+    def read(self, payload: bytes) -> ValueArray:
+        words = np.frombuffer(payload, self.dtype)[self.starts >> 1].astype(np.uint16)
+        values: ValueArray = ((words >> self.shifts) & self.masks).astype(np.float64)
+        return values
 
 
 class BlockDecoder:
-    """Decodes every reply to one read request.
+    """Decodes every reply to one read request, or at once the replies to several.
 
     Args:
         fields: The request's points in the order of its rows.
@@ -105,59 +133,73 @@ class BlockDecoder:
     """
 
     def __init__(self, fields: Sequence[Field], count: int, *, of_bits: bool = False) -> None:
-        self.size = (count + 7) // 8 if of_bits else 2 * count
-        self._n = len(fields)
-        self._groups = _groups(fields, of_bits)
+        size = (count + 7) // 8 if of_bits else 2 * count
+        self._compile([_Part(tuple(fields), size, of_bits)])
+
+    @classmethod
+    def joined(cls, decoders: Sequence[BlockDecoder]) -> BlockDecoder:
+        """Decodes what the decoders would, each its own reply; rows in the same order."""
+        out = cls.__new__(cls)
+        out._compile([part for decoder in decoders for part in decoder._parts])
+        return out
+
+    def _compile(self, parts: Sequence[_Part]) -> None:
+        self._parts = tuple(parts)
+        self.sizes = [part.size for part in parts]
+        """Bytes of each reply."""
+        self._odd = any(size % 2 for size in self.sizes)
+        fields = [field for part in parts for field in part.fields]
+        self._good = np.full(len(fields), GOOD, dtype=np.uint16)
+        self._groups = _groups(parts)
         self._sentinels = _sentinel_matrix(fields)
         self._factor, self._divisor = _scales([field.scale for field in fields])
         # -0.0 is the number that changes nothing when it is added, -0.0 included.
         offset = np.array([field.offset or -0.0 for field in fields], dtype=np.float64)
         self._offset = offset if offset.any() else None
-        for group in self._groups:
-            if group.bytes.size and not 0 <= group.bytes.min() <= group.bytes.max() < self.size:
-                raise ValueError(f"a field lies outside its block of {self.size} bytes")
 
-    def decode(self, payload: bytes) -> tuple[ValueArray, QualityArray]:
-        """Values and quality of the block's points.
+    def decode(self, *replies: bytes) -> tuple[ValueArray, QualityArray]:
+        """Values and quality of the points of a block, or of all blocks that are joined.
 
         Args:
-            payload: The data bytes of a fitting reply, `size` of them.
+            replies: The data bytes of a fitting reply to each request, `sizes` of them.
         Returns:
             value (fields,) in engineering units, NaN where bad; quality (fields,). ±Inf is a value.
         Raises:
-            ValueError: the reply is shorter or longer than the block.
+            ValueError: a reply is shorter or longer than its block.
         """
-        if len(payload) != self.size:
-            raise ValueError(f"{len(payload)} bytes for a block of {self.size}")
-        block = np.frombuffer(payload, dtype=np.uint8)
+        sizes = [len(reply) for reply in replies]
+        if sizes != self.sizes:
+            raise ValueError(f"{_listed(sizes)} bytes for a block of {_listed(self.sizes)}")
+        payload = b"".join([reply + b"\0" * (len(reply) % 2) for reply in replies] if self._odd else replies)
+        quality = self._good.copy()
         with np.errstate(all="ignore"):  # a signalling NaN or an overflow is data here, not an error
-            raw = self._raw(block)
-            value = self._scaled(raw)
-        quality = np.full(self._n, GOOD, dtype=np.uint16)
-        not_a_number = np.isnan(raw)
-        if not_a_number.any():
-            quality[not_a_number] = _NOT_A_NUMBER
-        if self._sentinels is not None:
-            failed = (raw == self._sentinels).any(axis=0)
+            value = self._raw(payload)
+            not_a_number = np.isnan(value)
+            if np.count_nonzero(not_a_number):
+                quality[not_a_number] = _NOT_A_NUMBER
+            failed = None if self._sentinels is None else (value == self._sentinels).any(axis=0)
+            self._scale(value)
+        if failed is not None:
             value[failed] = np.nan
             quality[failed] = _SENSOR_FAILURE
         return value, quality
 
-    def _raw(self, block: npt.NDArray[np.uint8]) -> ValueArray:
+    def _raw(self, payload: bytes) -> ValueArray:
         if len(self._groups) == 1:
-            return self._groups[0].read(block)
-        raw = np.empty(self._n, dtype=np.float64)
+            return self._groups[0].read(payload)
+        raw = np.empty(len(self._good), dtype=np.float64)
         for group in self._groups:
-            raw[group.rows] = group.read(block)
+            raw[group.rows] = group.read(payload)
         return raw
 
-    def _scaled(self, raw: ValueArray) -> ValueArray:
-        value = raw.copy() if self._factor is None else raw * self._factor
+    def _scale(self, value: ValueArray) -> None:
+        """Raw values become engineering values in their place."""
+        if self._factor is not None:
+            value *= self._factor
         if self._divisor is not None:
             value /= self._divisor
         if self._offset is not None:
             value += self._offset
-        return value
 
 
 def raw_sentinel(sentinel: float, data_type: str) -> float | None:
@@ -203,23 +245,80 @@ def byte_places(byte_order: str, size: int) -> list[int]:
     return [at for word in words for at in ((word + 1, word) if swap else (word, word + 1))]
 
 
-def _groups(fields: Sequence[Field], of_bits: bool) -> list[_Numbers | _Bits]:
-    kinds: dict[str, list[int]] = {}
-    for row, field in enumerate(fields):
-        kinds.setdefault(field.data_type, []).append(row)
-    return [_group(kind, rows, fields, of_bits) for kind, rows in kinds.items()]
+def text_of(payload: bytes, byte_order: str = "AB") -> str:
+    """What registers hold as text, two characters each: how devices without 43/14 say what they are.
+
+    Args:
+        payload: Data bytes of a fitting reply, two a register.
+        byte_order: AB, the first character in the upper byte; or BA.
+    Returns:
+        Up to the first NUL, without blanks at its ends; what is no printable ASCII as \\xNN.
+    Raises:
+        ValueError: no such order, or half a register.
+    """
+    if byte_order not in SHORT_ORDERS or len(payload) % 2:
+        raise ValueError(f"no text in {len(payload)} bytes of order {byte_order!r}")
+    if byte_order == "BA":
+        payload = np.frombuffer(payload, np.uint16).byteswap().tobytes()
+    return "".join(chr(c) if 32 <= c < 127 else f"\\x{c:02x}" for c in payload.partition(b"\0")[0]).strip(" ")
 
 
-def _group(kind: str, rows: list[int], fields: Sequence[Field], of_bits: bool) -> _Numbers | _Bits:
-    at = np.array(rows, dtype=np.intp)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One block among those that are decoded at once."""
+
+    fields: tuple[Field, ...]
+    size: int  # bytes
+    of_bits: bool
+
+
+def _groups(parts: Sequence[_Part]) -> list[_Numbers | _Bits | _SomeBits]:
+    kinds: dict[tuple[str, str], list[tuple[int, int, int]]] = {}  # row, first byte, shift of a bit
+    row = block_at = 0
+    for part in parts:
+        for field in part.fields:
+            byte, shift = _place(field, part.of_bits)
+            size = 1 if field.data_type == BOOL else 2 * REGISTERS[field.data_type]
+            if not 0 <= byte <= part.size - size:
+                raise ValueError(f"a field lies outside its block of {part.size} bytes")
+            kind = _kind(field)
+            kinds.setdefault(kind, []).append((row, block_at + byte, shift))
+            row += 1
+        block_at += part.size + part.size % 2  # every register at an even byte
+    return [_group(*kind, places) for kind, places in kinds.items()]
+
+
+def _kind(field: Field) -> tuple[str, str]:
+    if field.data_type == BOOL:
+        return BOOL, ""
+    return (_SOME_BITS if field.high_bit is not None else field.data_type), field.byte_order
+
+
+def _group(kind: str, byte_order: str, places: Sequence[tuple[int, int, int]]) -> _Numbers | _Bits | _SomeBits:
+    rows, starts, shifts = (np.array(column, dtype=np.intp) for column in zip(*places, strict=True))
     if kind == BOOL:
-        places = [_bit_place(fields[row], of_bits) for row in rows]
-        byte, shift = zip(*places, strict=True)
-        return _Bits(at, np.array(byte, dtype=np.intp), np.array(shift, dtype=np.uint8))
-    size = 2 * REGISTERS[kind]
-    orders = [byte_places(fields[row].byte_order, size) for row in rows]
-    starts = np.array([2 * fields[row].position for row in rows], dtype=np.intp)
-    return _Numbers(at, starts[:, None] + np.array(orders, dtype=np.intp), _DTYPES[kind])
+        return _Bits(rows, starts, shifts.astype(np.uint8))
+    if kind == _SOME_BITS:
+        low, width = shifts % 16, shifts // 16
+        dtype = np.dtype(">u2" if byte_places(byte_order, 2) == [0, 1] else "<u2")
+        return _SomeBits(rows, starts, low.astype(np.uint16), ((1 << width) - 1).astype(np.uint16), dtype)
+    dtype = _DTYPES[kind]
+    order = byte_places(byte_order, dtype.itemsize)
+    little = order[0] > order[-1]
+    # CDAB is DCBA, and BADC is ABCD, with the bytes of every register exchanged.
+    swapped = order not in (list(range(dtype.itemsize)), list(reversed(range(dtype.itemsize))))
+    steps = np.unique(np.diff(starts)) if len(starts) > 1 else np.array([dtype.itemsize])
+    step = int(steps[0]) if len(steps) == 1 else None
+    return _Numbers(rows, starts, dtype.newbyteorder("<") if little else dtype, swapped, step)
+
+
+def _place(field: Field, of_bits: bool) -> tuple[int, int]:
+    """The first byte of a field in its block; of a bit the byte that holds it, and how far up it stands."""
+    if field.data_type == BOOL:
+        return _bit_place(field, of_bits)
+    if field.high_bit is None or field.bit is None:
+        return 2 * field.position, 0
+    return 2 * field.position, field.bit + 16 * (field.high_bit - field.bit + 1)
 
 
 def _bit_place(field: Field, of_bits: bool) -> tuple[int, int]:
@@ -262,6 +361,10 @@ def _divisor(scale: float) -> float:
         return 1.0
     whole = float(round(1.0 / scale))
     return whole if 1.0 / whole == scale else 1.0
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(str(size) for size in sizes)
 
 
 def _unless_ones(column: Sequence[float]) -> ValueArray | None:

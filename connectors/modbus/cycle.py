@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from connectors.modbus.codec import BlockDecoder
 from connectors.modbus.health import UnitHealth
 from connectors.modbus.mbap import Answer
 from connectors.modbus.plan import PeriodGroup
@@ -15,11 +15,6 @@ from connectors.modbus.refusal import Block, Family
 from mines.clock import NO_TIME_MS
 from mines.model import Batch, IndexArray, TimeArray, ValueArray
 from mines.quality import QualityArray, Reason, bad
-
-LATE_START_FRACTION = 0.25
-"""A cycle that begins at most this part of a period late keeps its slot; later, the slot is skipped and counted."""
-
-_ROUNDING = 1e-6  # of a period: a slot computed from its number is found again under it
 
 
 class PollGroup:
@@ -34,78 +29,90 @@ class PollGroup:
         quarantine_s: float,
     ) -> None:
         self.period_s = plan.period_s
-        self._families: list[Family] = []
+        self.families: list[Family] = []
         rows = 0
-        for request in plan.requests:
-            family = Family(request, read, units[request.unit], first_row=rows, quarantine_s=quarantine_s)
-            self._families.append(family)
+        for place, request in enumerate(plan.requests):
+            family = Family(request, read, units[request.unit], place=place, first_row=rows, quarantine_s=quarantine_s)
+            self.families.append(family)
             rows = family.whole.rows.stop
+        wholes = [family.whole for family in self.families]
+        self.decoder = BlockDecoder.joined([whole.decoder for whole in wholes])
+        self.nothing = [bytes(size) for size in self.decoder.sizes]
+        self.lengths = np.array([whole.rows.stop - whole.rows.start for whole in wholes])
         points = [need.point for request in plan.requests for need in request.needs]
         self.index: IndexArray = _frozen(np.array(points, dtype=np.int32))
         self.source_time_ms: TimeArray = _frozen(np.full(rows, NO_TIME_MS, dtype=np.int64))
 
     def in_turn(self, now_s: float) -> Sequence[Block]:
         """Its blocks for the next cycle: what has answered before what may not, then what has waited longest."""
-        return sorted((block for family in self._families for block in family.for_cycle(now_s)), key=_turn)
+        blocks = [block for family in self.families for block in family.for_cycle(now_s)]
+        if len(blocks) > 1:
+            blocks.sort(key=_turn)
+        return blocks
 
 
 class CycleRows:
-    """The rows of one cycle while they come in."""
+    """The rows of one cycle while they come in. All whole blocks are decoded at once, when the cycle is over."""
 
     def __init__(self, group: PollGroup) -> None:
-        n = len(group.index)
+        n = len(group.families)
         self._group = group
-        self._value: ValueArray = np.full(n, np.nan)
-        self._quality: QualityArray = np.full(n, bad(Reason.BLOCK_NOT_READ), dtype=np.uint16)
-        self._receive_time_ms: TimeArray = np.zeros(n, dtype=np.int64)
-        self._monotonic_ns: TimeArray = np.zeros(n, dtype=np.int64)
+        self._replies = group.nothing.copy()
+        self._reasons = [Reason.BLOCK_NOT_READ] * n
+        self._receive_time_ms = [0] * n
+        self._monotonic_ns = [0] * n
+        self._parts: list[tuple[Block, Answer]] = []
 
     def fill(self, block: Block, answer: Answer) -> None:
         """Takes what became of one block; only its own rows are touched."""
-        rows = block.rows
-        self._receive_time_ms[rows] = answer.receive_time_ms
-        self._monotonic_ns[rows] = answer.monotonic_ns
-        if answer.payload is None:
-            self._quality[rows] = bad(answer.reason)
-        else:
-            self._value[rows], self._quality[rows] = block.decoder.decode(answer.payload)
+        family = block.family
+        if block is not family.whole:
+            self._parts.append((block, answer))
+            return
+        place = family.place
+        self._receive_time_ms[place] = answer.receive_time_ms
+        self._monotonic_ns[place] = answer.monotonic_ns
+        self._reasons[place] = answer.reason
+        if answer.payload is not None:
+            self._replies[place] = answer.payload
 
     def batch(self, batch_no: int) -> Batch:
         """The cycle's batch; every block has been filled."""
+        group = self._group
+        value, quality = group.decoder.decode(*self._replies)
+        receive_time_ms: TimeArray = np.array(self._receive_time_ms).repeat(group.lengths)
+        monotonic_ns: TimeArray = np.array(self._monotonic_ns).repeat(group.lengths)
+        for place, reason in enumerate(self._reasons):
+            if reason is not Reason.NONE:
+                _mark(value, quality, group.families[place].whole.rows, reason)
+        for block, answer in self._parts:  # in the place of their whole block
+            rows = block.rows
+            receive_time_ms[rows] = answer.receive_time_ms
+            monotonic_ns[rows] = answer.monotonic_ns
+            if answer.payload is None:
+                _mark(value, quality, rows, answer.reason)
+            else:
+                value[rows], quality[rows] = block.decoder.decode(answer.payload)
         return Batch(
-            index=self._group.index,
-            value=self._value,
-            quality=self._quality,
-            source_time_ms=self._group.source_time_ms,
-            receive_time_ms=self._receive_time_ms,
-            monotonic_ns=self._monotonic_ns,
+            index=group.index,
+            value=value,
+            quality=quality,
+            source_time_ms=group.source_time_ms,
+            receive_time_ms=receive_time_ms,
+            monotonic_ns=monotonic_ns,
             batch_no=batch_no,
         )
-
-
-class Grid:
-    """Slots at phase + k × period on a clock that never steps [s]."""
-
-    def __init__(self, period_s: float, phase_fraction: float) -> None:
-        self._period_s = period_s
-        self._phase_s = period_s * phase_fraction
-
-    def next_slot(self, slot_s: float, now_s: float) -> tuple[float, int]:
-        """When the next cycle begins, and how many slots are skipped for it.
-
-        Args:
-            slot_s: Where the last cycle began.
-            now_s: When it ended.
-        """
-        oldest_s = now_s - LATE_START_FRACTION * self._period_s
-        first = math.floor((slot_s - self._phase_s) / self._period_s + _ROUNDING) + 1
-        k = max(first, math.ceil((oldest_s - self._phase_s) / self._period_s - _ROUNDING))
-        return self._phase_s + k * self._period_s, k - first
 
 
 def _turn(block: Block) -> tuple[bool, bool, float]:
     inquiry = block.inquiry
     return not inquiry.unit.proven, inquiry.failures > 0, inquiry.asked_s
+
+
+def _mark(value: ValueArray, quality: QualityArray, rows: slice, reason: Reason) -> None:
+    """No value, and why."""
+    value[rows] = np.nan
+    quality[rows] = bad(reason)
 
 
 def _frozen(column: np.ndarray) -> np.ndarray:

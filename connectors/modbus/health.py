@@ -10,13 +10,17 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
+from connectors.modbus.device_check import ASK_AGAIN_S, CHECK_EVERY_S, DeviceCheck
 from connectors.modbus.mbap import Answer
 from connectors.modbus.plan import ReadRequest
+from connectors.modbus.plausibility import Plausibility
 from mines.model import LinkReport, LinkState
 from mines.quality import Reason
 
 RESTS: Final = frozenset({Reason.DEVICE_BUSY, Reason.GATEWAY_PATH, Reason.GATEWAY_NO_RESPONSE})
 """Answers after which a unit is left alone although the line lives."""
+REFUSALS: Final = frozenset({Reason.ILLEGAL_FUNCTION, Reason.ILLEGAL_ADDRESS, Reason.ILLEGAL_VALUE})
+"""Exceptions 1, 2 and 3: the device will not read this as it was asked for."""
 
 
 def delay_s(failures: int, first_s: float, most_s: float) -> float:
@@ -45,8 +49,22 @@ class Inquiry:
 class UnitHealth:
     """One unit on a line."""
 
-    def __init__(self, unit: int, now_ms: int) -> None:
+    def __init__(
+        self, unit: int, now_ms: int, *, check: DeviceCheck | None = None, odd: Plausibility | None = None
+    ) -> None:
+        """
+        Args:
+            unit: Its number.
+            now_ms: Box time.
+            check: What it must prove before it is believed; None = nothing.
+            odd: Looks for answers that cannot be; None = nobody does.
+        """
         self.unit = unit
+        self.check = check
+        self.wrong = ""  # why it is not the device that the site means; "" = it is, as far as is known
+        self.proved_to: object = None  # the connection on which it was checked
+        self.check_at_s = 0.0
+        self._odd = odd
         self.inquiries: list[Inquiry] = []
         self.state = LinkState.CONNECTING
         self.reason = Reason.WAITING_FOR_INITIAL_DATA  # of its last failure
@@ -78,6 +96,8 @@ class UnitHealth:
         """The inquiry is not asked any more: what it suffered from is its unit's ailment no longer."""
         self._ailing -= inquiry.reason is not Reason.NONE
         self.inquiries.remove(inquiry)
+        if self._odd is not None:
+            self._odd.forget(inquiry)
 
     @property
     def silent(self) -> bool:
@@ -97,6 +117,13 @@ class UnitHealth:
             now_s: Loop time.
             backoff_s: First and longest rest.
         """
+        if answer.reason is Reason.NONE is inquiry.reason and self.state is LinkState.GOOD and not self.undecided:
+            self._count(answer)  # as nearly always: well, and well before
+            self._last_answer_ms, self._duration_ms = answer.receive_time_ms, answer.duration_ms
+            if not self._is_odd(inquiry, answer, now_s):
+                return False
+            return self._enter(self._judged_state(), answer.receive_time_ms)
+        self._is_odd(inquiry, answer, now_s)
         self._count(answer)
         self._ailing += (answer.reason is not Reason.NONE) - (inquiry.reason is not Reason.NONE)
         inquiry.reason = answer.reason
@@ -113,6 +140,17 @@ class UnitHealth:
             self.failed_s, self.reason = now_s, answer.reason
             self.rest_until_s = now_s + delay_s(self.failures - (1 if self.proven else 0), *backoff_s)
         return self._enter(self._judged_state(), answer.receive_time_ms)
+
+    def must_prove(self, connection: object, now_s: float) -> bool:
+        """True where it must say again what it is: on another connection, after a silence, or after its time."""
+        if self.check is None:
+            return False
+        return self.proved_to is not connection or self.failures > 0 or now_s >= self.check_at_s
+
+    def proved(self, connection: object, fault: str, now_s: float) -> None:
+        """What came of the check: "" = it is the device that the site means."""
+        self.wrong, self.proved_to = fault, connection
+        self.check_at_s = now_s + (ASK_AGAIN_S if fault else CHECK_EVERY_S)
 
     def line_lost(self, word: str, now_ms: int) -> bool:
         """The connection is gone or cannot be made; True where the state has changed by it."""
@@ -145,6 +183,15 @@ class UnitHealth:
             counters=counters,
         )
 
+    def _is_odd(self, inquiry: Inquiry, answer: Answer, now_s: float) -> bool:
+        """Looks at what came; True where what is odd of the unit has changed by it."""
+        if self._odd is None or answer.payload is None or not self._odd.take(inquiry, answer.payload, now_s):
+            return False
+        if self._odd.word:
+            self.counters[self._odd.word] += 1
+            self._last_error = self._odd.word
+        return True
+
     def _count(self, answer: Answer) -> None:
         self.asked = True
         self.counters["polls"] += 1
@@ -152,13 +199,13 @@ class UnitHealth:
             self.counters["good"] += 1
         else:
             self.counters["bad"] += 1
-            self.counters[answer.word] += 1
+            self.counters[answer.word.partition(": ")[0]] += 1
             self._last_error = answer.word
 
     def _judged_state(self) -> LinkState:
         if self.silent:
             return LinkState.DEGRADED if self.reason is Reason.DEVICE_BUSY else LinkState.LOST
-        if self.failures or self._ailing or self.undecided:
+        if self.failures or self._ailing or self.undecided or (self._odd is not None and self._odd.word):
             return LinkState.DEGRADED
         return LinkState.GOOD
 

@@ -1,17 +1,19 @@
-"""One line: a connection that several units share, one request in flight, and no unit at the cost of another."""
+"""One line: connections that several units share, one request in flight on each, no unit at the cost of another."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final
 
-from connectors.modbus.health import Inquiry, UnitHealth, delay_s
+from connectors.modbus.connection import Connection, Link
+from connectors.modbus.device_check import DeviceCheck
+from connectors.modbus.health import REFUSALS, Inquiry, UnitHealth
 from connectors.modbus.mbap import Answer
-from connectors.modbus.plan import ReadRequest
 from connectors.modbus.settings import ModbusSettings
+from connectors.modbus.unit_settings import MOST_WAIT_S
 from mines.clock import Clock
 from mines.quality import Reason
 
@@ -19,37 +21,12 @@ FIRST_PASS_S: Final = 8.0
 """After a start or an outage every unit of a line has been asked once within this time (R5: 10 s)."""
 LEAST_TIMEOUT_S: Final = 0.3
 """No unit is called silent sooner because a neighbour is polled fast (libraries P5; project default)."""
+REQUEST_BYTES: Final = 8
+"""Of an RTU frame that reads: unit, function, address, count, CRC."""
+REPLY_BYTES: Final = 5
+"""Of an RTU frame that answers it, beside the data: unit, function, byte count, CRC."""
 
-
-class Link(Protocol):
-    """One connection, from its making to its end; it is never made twice."""
-
-    lost: asyncio.Event
-    """Set when the connection is gone or was closed."""
-    error: str
-    """Why; "" while it stands."""
-
-    @property
-    def late(self) -> int:
-        """Replies that came after their request had been given up."""
-        ...
-
-    @property
-    def connected(self) -> bool:
-        """True from a successful `connect` until it is lost."""
-        ...
-
-    async def connect(self) -> bool:
-        """Connects within its timeout; False with `error` set where it cannot."""
-        ...
-
-    async def read(self, request: ReadRequest, timeout_s: float) -> Answer:
-        """Asks and waits at most `timeout_s` for the whole reply. Never raises for what the field does."""
-        ...
-
-    def close(self, why: str) -> None:
-        """Releases the connection."""
-        ...
+__all__ = ["Cycle", "Line", "LineTimes", "Link"]
 
 
 class Cycle:
@@ -68,7 +45,8 @@ class Cycle:
     def used(self, unit: UnitHealth, time_s: float, *, heard: bool) -> None:
         """Counts what one request took."""
         self._used_s[unit] = self._used_s.get(unit, 0.0) + time_s
-        self._failures += not heard
+        if not heard:
+            self._failures += 1
 
     def leaves(self, unit: UnitHealth, now_s: float, *, alone: bool) -> bool:
         """True where the unit is not asked any more in this cycle."""
@@ -80,27 +58,26 @@ class Cycle:
 
 @dataclass(frozen=True, slots=True)
 class LineTimes:
-    """How long a unit of this line may take to answer [s]."""
+    """How long a unit of this line may take to begin to answer [s], on its first time and later."""
 
     timeout_s: float
     first_pass_s: float
 
     @staticmethod
-    def of(settings: ModbusSettings, units: int, shortest_period_s: float) -> LineTimes:
+    def of(timeout_s: float, units: int, shortest_period_s: float) -> LineTimes:
         """One silent unit may not cost its neighbours more than one period (R6); alone on its line it has none."""
-        timeout_s = settings.timeout_s
         if units > 1:
             timeout_s = min(timeout_s, max(shortest_period_s, LEAST_TIMEOUT_S))
         return LineTimes(timeout_s, min(timeout_s, FIRST_PASS_S / max(units, 1)))
 
 
 class Line:
-    """Connects, reconnects, asks; keeps one record per unit. Every wait in it has an end.
+    """Asks, and keeps one record per unit. Every wait in it has an end.
 
     Args:
         units: Everything that is asked on this line.
         settings: Of the source.
-        times: From `LineTimes.of`.
+        shortest_period_s: Of its points.
         clock: For stamps only; waits use the loop's time.
         open_link: Makes a fresh, unconnected link.
         changed: Called with a unit whose state has changed.
@@ -110,7 +87,7 @@ class Line:
         self,
         units: Sequence[UnitHealth],
         settings: ModbusSettings,
-        times: LineTimes,
+        shortest_period_s: float,
         *,
         clock: Clock,
         open_link: Callable[[], Link],
@@ -120,111 +97,106 @@ class Line:
         self.asking: UnitHealth | None = None
         """The unit whose answer is waited for."""
         self.counters: Counter[str] = Counter()
-        self.attempted = asyncio.Event()
-        """Set when the first attempt to connect has ended."""
         self._backoff_s = (settings.backoff_s, settings.backoff_max_s)
-        self._times = times
+        self._transport = settings.transport
+        self._on_a_wire = settings.transport.wire_s(REQUEST_BYTES, REPLY_BYTES) > 0.0
         self._clock = clock
-        self._open_link = open_link
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._turn = asyncio.Lock()
-        self._link: Link | None = None
-        self._error = "connecting"
-        self._failures = 0  # connections in a row on which nothing was heard
-        self._silences = 0  # timeouts in a row on the whole line
-        self._outage = False
+        self._connections = tuple(
+            Connection(open_link, self._backoff_s, came_up=self._came_up, went_down=self._went_down)
+            for _ in range(settings.connections)
+        )
+        own = {unit: settings.unit(unit.unit) for unit in self.units}
+        self._times = {unit: LineTimes.of(own[unit].timeout_s, len(units), shortest_period_s) for unit in self.units}
+        self._delay_s = {unit: own[unit].delay_ms / 1000 for unit in self.units}
 
-    async def keep_connected(self) -> None:
-        """Connects and reconnects for ever; the one owner of the connection."""
-        try:
-            while True:
-                await self._one_connection()
-                await asyncio.sleep(delay_s(self._failures, *self._backoff_s))
-        finally:
-            if self._link is not None:
-                self._link.close("source closed")
+    @property
+    def jobs(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What keeps its connections, for ever; each must be run as a task."""
+        return [connection.keep() for connection in self._connections]
 
-    async def _one_connection(self) -> None:
-        link = self._open_link()
-        self._link = link
-        connected = await link.connect()
-        if connected:
-            self._came_up()
-        self.attempted.set()
-        self._failures += 1  # until something is heard on it
-        if connected:
-            await link.lost.wait()
-        self._link = None
-        self._error = link.error
-        self._outage = self._outage or not connected
-        self.counters["late replies"] += link.late
-        if self._failures:
-            for unit in self.units:
-                self._report_lost(unit)
-        # else it was good until now and is made again at once: lost is what is missed by a poll or cannot be made again
+    async def attempted(self) -> None:
+        """Returns when every connection has been tried once."""
+        for connection in self._connections:
+            await connection.attempted.wait()
 
-    def _report_lost(self, unit: UnitHealth) -> None:
-        if unit.line_lost(self._why_down, self._clock.wall_ms()):
-            self._changed(unit)
-
-    def _came_up(self) -> None:
-        self.counters["connects"] += 1
-        if self.counters["connects"] > 1:
-            self.counters["reconnects"] += 1
-        if self._outage:
-            for unit in self.units:
-                unit.forget()
-        self._outage, self._silences = False, 0
+    def standing(self) -> Sequence[Connection]:
+        """Connections that can be asked on now; where none stands, the first."""
+        return [it for it in self._connections if it.up] or self._connections[:1]
 
     def counted(self) -> dict[str, int]:
         """What is counted for the line as a whole, since the start."""
-        late = self._link.late if self._link is not None else 0
-        return {**self.counters, "late replies": self.counters["late replies"] + late}
+        late = sum(it.late + (0 if it.link is None else it.link.late) for it in self._connections)
+        return {**self.counters, "late replies": late}
 
-    async def read(self, inquiry: Inquiry, cycle: Cycle) -> Answer:
+    async def read(self, inquiry: Inquiry, cycle: Cycle, connection: Connection) -> Answer:
         """The answer to one request of a poll cycle, or at once the reason why it is not asked."""
-        held_back = self._held_back(inquiry, cycle)
-        if held_back is not None:
-            return held_back
-        async with self._turn:
-            held_back = self._held_back(inquiry, cycle)
+        if not connection.up:
+            connection = self.standing()[0]
+        if connection.turn.locked():  # nobody waits for his turn to be told that he has none
+            held_back = self._held_back(inquiry, cycle, connection)
             if held_back is not None:
                 return held_back
-            answer = await self._ask(inquiry)
+        await connection.turn.acquire()
+        try:
+            if connection.rests_until_s:
+                await asyncio.sleep(max(0.0, connection.rests_until_s - self._loop.time()))
+            held_back = self._held_back(inquiry, cycle, connection)
+            if held_back is not None:
+                return held_back
+            answer = await self._ask(inquiry, connection)
             cycle.used(inquiry.unit, self._loop.time() - inquiry.asked_s, heard=answer.heard)
             return answer
+        finally:
+            connection.turn.release()
 
     async def probe(self) -> None:
         """Asks the silent unit that has rested longest beyond its time, if there is one. Between poll cycles."""
         now_s = self._loop.time()
-        due = [unit for unit in self.units if unit.silent and unit.rest_until_s <= now_s]
-        if not due or not self._up:
+        due = [unit for unit in self.units if unit.failures and unit.silent and unit.rest_until_s <= now_s]
+        connection = self.standing()[0]
+        if not due or not connection.up:
             return
         unit = min(due, key=lambda unit: unit.rest_until_s)
         inquiry = min(unit.inquiries, key=lambda inquiry: (inquiry.failures, inquiry.asked_s))
-        async with self._turn:
-            if self._up:
-                await self._ask(inquiry)
+        async with connection.turn:
+            await asyncio.sleep(max(0.0, connection.rests_until_s - self._loop.time()))
+            if connection.up:
+                await self._ask(inquiry, connection)
+
+    def _came_up(self, connection: Connection, was_out: bool) -> None:
+        self.counters["connects"] += 1
+        if self.counters["connects"] > len(self._connections):
+            self.counters["reconnects"] += 1
+        if was_out and self.standing() == [connection]:
+            for unit in self.units:
+                unit.forget()
+
+    def _went_down(self, connection: Connection) -> None:
+        """Where it was good until now and is made again at once, lost is what is missed by a poll."""
+        if connection.failures and self._down:
+            for unit in self.units:
+                self._report_lost(unit, connection)
 
     @property
-    def _up(self) -> bool:
-        return self._link is not None and self._link.connected
+    def _down(self) -> bool:
+        """True where every connection has been tried and none stands."""
+        return all(it.attempted.is_set() and not it.up for it in self._connections)
 
-    @property
-    def _why_down(self) -> str:
-        """The newest reason; a connection that has just been lost has not been put away yet."""
-        return (self._link.error if self._link is not None else "") or self._error
+    def _report_lost(self, unit: UnitHealth, connection: Connection) -> None:
+        if unit.line_lost(connection.why_down, self._clock.wall_ms()):
+            self._changed(unit)
 
-    def _held_back(self, inquiry: Inquiry, cycle: Cycle) -> Answer | None:
+    def _held_back(self, inquiry: Inquiry, cycle: Cycle, connection: Connection) -> Answer | None:
         unit = inquiry.unit
-        now_s = self._loop.time()
-        if not self._up:
-            if self.attempted.is_set():
-                self._report_lost(unit)
-            return self._unsent(Reason.NO_COMMUNICATION, self._why_down)
-        if unit.holds_back(cycle.start_s):
+        if not connection.up:
+            if self._down:
+                self._report_lost(unit, connection)
+            return self._unsent(Reason.NO_COMMUNICATION, connection.why_down)
+        if unit.failures and unit.holds_back(cycle.start_s):
             return self._unsent(unit.reason, "resting")
+        now_s = self._loop.time()
         if inquiry.rest_until_s > now_s:
             return self._unsent(inquiry.reason, "resting")
         if cycle.leaves(unit, now_s, alone=len(self.units) == 1):
@@ -235,27 +207,66 @@ class Line:
     def _unsent(self, reason: Reason, word: str) -> Answer:
         return Answer(None, reason, word, self._clock.wall_ms(), self._clock.monotonic_ns())
 
-    async def _ask(self, inquiry: Inquiry) -> Answer:
-        assert self._link is not None
+    async def _ask(self, inquiry: Inquiry, connection: Connection) -> Answer:
+        assert connection.link is not None
         unit = inquiry.unit
         inquiry.asked_s = self._loop.time()
-        timeout_s = self._times.timeout_s if unit.asked else self._times.first_pass_s
         self.asking = unit
-        answer = await self._link.read(inquiry.request, timeout_s)
+        answer = await self._answer(inquiry, connection.link)
         self.asking = None
         if answer.heard:
-            self._failures = self._silences = 0
+            connection.heard()
+        delay_s = self._delay_s[unit]
+        if delay_s:
+            connection.rests_until_s = self._loop.time() + delay_s
         if unit.take(inquiry, answer, self._loop.time(), backoff_s=self._backoff_s):
             self._changed(unit)
         if answer.reason is Reason.TIMEOUT:
-            self._silence()
+            self._silence(connection)
         return answer
 
-    def _silence(self) -> None:
+    async def _answer(self, inquiry: Inquiry, link: Link) -> Answer:
+        """What came of it; of a unit that is not the device that the site means, nothing."""
+        unit = inquiry.unit
+        if unit.check is not None:
+            if unit.must_prove(link, self._loop.time()):
+                unproved = await self._prove(inquiry, unit.check, link)
+                if unproved is not None:
+                    return unproved
+            if unit.wrong:
+                now_ms, now_ns = self._clock.wall_ms(), self._clock.monotonic_ns()
+                return Answer(None, Reason.WRONG_DEVICE, f"wrong device: {unit.wrong}", now_ms, now_ns, True)
+        return await link.read(inquiry.request, self._wait_s(inquiry))
+
+    async def _prove(self, inquiry: Inquiry, check: DeviceCheck, link: Link) -> Answer | None:
+        """Asks the unit what it is. An answer where that could not be found out: it stands for the one wanted."""
+        unit, fault = inquiry.unit, ""
+        if check.identity is not None:
+            told = await link.identify(unit.unit, self._wait_s(inquiry))
+            if told.payload is None and told.reason not in REFUSALS:
+                return told
+            fault = check.identity_fault(told.payload)
+        if check.signature is not None and not fault:
+            read = await link.read(check.signature.request, self._wait_s(inquiry))
+            if read.payload is None and read.reason not in REFUSALS:
+                return read
+            fault = check.signature.fault(read.payload) if read.payload is not None else f"its signature: {read.word}"
+        unit.proved(link, fault, self._loop.time())
+        return None
+
+    def _wait_s(self, inquiry: Inquiry) -> float:
+        """For the whole reply: what the wire takes, and what the unit may take to begin to answer."""
+        times, request = self._times[inquiry.unit], inquiry.request
+        begin_s = times.timeout_s if inquiry.unit.asked else times.first_pass_s
+        if not self._on_a_wire:
+            return begin_s
+        wire_s = self._transport.wire_s(REQUEST_BYTES, REPLY_BYTES + request.data_bytes)
+        return min(begin_s + wire_s, max(MOST_WAIT_S, LEAST_TIMEOUT_S + wire_s))
+
+    def _silence(self, connection: Connection) -> None:
         """A line on which every unit is silent may be dead itself: a fresh connection is the way to find out."""
-        self._silences += 1
-        if self._silences >= max(2, len(self.units)) and all(unit.silent for unit in self.units):
+        connection.silences += 1
+        share = -(-len(self.units) // len(self._connections))
+        if connection.silences >= max(2, share) and all(unit.silent for unit in self.units):
             self.counters["silent line"] += 1
-            self._outage = True
-            if self._link is not None:
-                self._link.close("silent line")
+            connection.give_up("silent line")

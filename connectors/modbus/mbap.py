@@ -58,6 +58,8 @@ class _Expected:
     unit: int
     function: int
     data_bytes: int | None  # of the reply; None = not known beforehand
+    head: bytes  # what a fitting reply begins with, up to its byte count
+    size: int  # of a fitting reply; 0 = not known beforehand
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,11 @@ class ReplyGuard:
             data_bytes = None
         else:
             raise WriteRefused(f"function {function} is not on the read-only list")
-        self._expected = _Expected(transaction, unit, function, data_bytes)
+        head, size = b"", 0
+        if data_bytes is not None and data_bytes <= _LONGEST - 3 and transaction:
+            head = _HEADER.pack(transaction, 0, 3 + data_bytes, unit, function) + bytes((data_bytes,))
+            size = len(head) + data_bytes
+        self._expected = _Expected(transaction, unit, function, data_bytes, head, size)
         self._judged = 0  # the receiver empties its buffer with every send
         if self._seen is not None:
             self._seen(True, frame)
@@ -132,6 +138,13 @@ class ReplyGuard:
             The verdict, and whether the receiver may look at the buffer: it may not where it would make
             something else of it than the guard does.
         """
+        expected = self._expected
+        if expected is not None and len(buffer) == expected.size and not self._judged:
+            if buffer.startswith(expected.head):  # the fitting reply, whole and alone: nearly always so
+                self.at_boundary = True
+                if self._seen is not None:
+                    self._seen(False, buffer)
+                return self._answered(), True
         verdict, consumed, at = Verdict.PENDING, 0, self._judged
         if at > len(buffer):  # the receiver has thrown bytes away
             return self._broken("bytes lost"), False
@@ -176,7 +189,8 @@ class ReplyGuard:
         if function != expected.function:
             return self._refused(f"function {function} answered {expected.function}")
         if expected.data_bytes is None:
-            return self._answered()
+            mei = frame[_HEADER.size]
+            return self._answered() if mei == DEVICE_IDENTIFICATION[1] else self._refused(f"MEI type {mei}")
         stated, found = frame[_HEADER.size], len(frame) - _HEADER.size - 1
         if stated != found:
             return self._broken(f"byte count {stated} with {found} bytes")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Final
+from typing import Final, Protocol
 
 from connectors.modbus.address import Address, Table
 
@@ -30,17 +30,50 @@ class Need:
         return self.address.register + self.width
 
 
+class NeverRead(Protocol):
+    """Registers, or bits, of a table that nothing may read: reading them changes the device. Both ends included."""
+
+    @property
+    def table(self) -> str: ...
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def last(self) -> int: ...
+
+    @property
+    def why(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PlanLimits:
-    """How large a request may be, and how many unneeded registers or bits in a row it may read along."""
+    """How large a request may be, and how many unneeded registers or bits in a row it may read along.
+
+    `units` holds the limits of the units that have their own; those of all others are these.
+    """
 
     max_registers: int = MAX_REGISTERS
     max_bits: int = MAX_BITS
     max_gap: int = 0
+    never_read: tuple[NeverRead, ...] = ()
+    units: Mapping[int, PlanLimits] = field(default_factory=dict, hash=False)
+
+    def of(self, unit: int) -> PlanLimits:
+        """The limits of one unit."""
+        return self.units.get(unit, self)
 
     def largest(self, table: Table) -> int:
         """Registers, or bits, in one request of a table."""
         return self.max_bits if table.of_bits else self.max_registers
+
+    def forbidden(self, table: Table, first: int, end: int) -> NeverRead | None:
+        """What may not be read among the registers `first` to before `end`; None where all of them may."""
+        return next((it for it in self.never_read if it.table == table and it.first < end and it.last >= first), None)
+
+    def bridges(self, table: Table, first: int, end: int) -> bool:
+        """True where the hole from `first` to before `end` may be read along."""
+        return end - first <= self.max_gap and (end <= first or self.forbidden(table, first, end) is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +86,11 @@ class ReadRequest:
     count: int
     needs: tuple[Need, ...]
     bridged: int = 0  # registers or bits in it that no point needs
+
+    @property
+    def data_bytes(self) -> int:
+        """Of a fitting reply."""
+        return (self.count + 7) // 8 if self.table.of_bits else 2 * self.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +106,7 @@ def plan_reads(needs: Sequence[Need], limits: PlanLimits) -> tuple[PeriodGroup, 
 
     Args:
         needs: In any order; they may overlap.
-        limits: At least as large as the widest need.
+        limits: At least as large as the widest need of each unit.
     Returns:
         One group for each period, shortest first, each ordered by unit, table and register.
     Raises:
@@ -87,21 +125,22 @@ def _order(need: Need) -> tuple[float, int, int, int, int, int]:
 
 
 def _requests(needs: Sequence[Need], limits: PlanLimits) -> Iterator[ReadRequest]:
-    for _, members in groupby(needs, key=lambda need: (need.address.unit, need.address.table)):
-        yield from _blocks(list(members), limits)
+    for (unit, _), members in groupby(needs, key=lambda need: (need.address.unit, need.address.table)):
+        yield from _blocks(list(members), limits.of(unit))
 
 
 def _blocks(needs: Sequence[Need], limits: PlanLimits) -> Iterator[ReadRequest]:
     """Requests of one table, from left to right: each takes on what still fits."""
-    largest = limits.largest(needs[0].address.table)
+    table = needs[0].address.table
+    largest = limits.largest(table)
     block: list[Need] = []
     end = bridged = 0
     for need in needs:
         if need.width > largest:
             raise ValueError(f"{need.width} registers for one value, a request may have {largest}")
-        gap = max(0, need.address.register - end)
-        new_end = max(end, need.end)
-        if block and (gap > limits.max_gap or new_end - block[0].address.register > largest):
+        first, new_end = need.address.register, max(end, need.end)
+        gap = max(0, first - end)
+        if block and (not limits.bridges(table, end, first) or new_end - block[0].address.register > largest):
             yield _request(block, end, bridged)
             block, bridged = [], 0
         if block:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors.modbus.address import MAX_REGISTER, Address, AddressError, parse_address
-from connectors.modbus.codec import BOOL, BYTE_ORDERS, REGISTERS, SHORT_ORDERS, Field, raw_sentinel
+from connectors.modbus.codec import BITS_TYPE, BOOL, BYTE_ORDERS, REGISTERS, SHORT_ORDERS, Field, raw_sentinel
 from connectors.modbus.plan import Need, PlanLimits, ReadRequest
 from mines.errors import Problem
 from mines.model import Point
-
-POINTS_CSV = "points.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,7 @@ class ReadPoint:
             data_type=self.data_type,
             byte_order=point.byte_order or BYTE_ORDERS[0],
             bit=self.need.address.bit,
+            high_bit=self.need.address.high_bit,
             scale=point.scale,
             offset=point.offset,
             sentinels=point.sentinels,
@@ -43,7 +42,7 @@ def read_points(points: Sequence[Point], limits: PlanLimits) -> tuple[list[ReadP
         points: All points of one source.
         limits: Of the same source.
     Returns:
-        The points that are right, in their order; every problem, each in points.csv with its line.
+        The points that are right, in their order; every problem, each in its file with its line.
     """
     understood: list[ReadPoint] = []
     problems: list[Problem] = []
@@ -73,7 +72,7 @@ class _Reading:
         if address is None or data_type is None:
             return None
         self._check_sentinels(data_type)
-        self._check_width(address, width, limits)
+        self._check_place(address, width, limits.of(address.unit))
         return ReadPoint(Need(self._index, address, width, self._point.period_s), self._point, data_type)
 
     def _address(self) -> Address | None:
@@ -86,7 +85,11 @@ class _Reading:
     def _data_type(self, address: Address) -> str | None:
         """The type of the point; a bit can only be a bool, so that it need not say so."""
         given, text = self._point.data_type, self._point.address
-        if address.table.of_bits or address.bit is not None:
+        if address.high_bit is not None:
+            if given in ("", BITS_TYPE):
+                return BITS_TYPE
+            self._refuse("data_type", f"{given} at {text}, which is some bits of a register", BITS_TYPE)
+        elif address.table.of_bits or address.bit is not None:
             if given in ("", BOOL):
                 return BOOL
             where = f"table {address.table}" if address.bit is None else "a register"
@@ -112,18 +115,23 @@ class _Reading:
             if not possible:
                 self._refuse("sentinels", f"{sentinel:g} can never be read as {data_type}", f"a raw {data_type} value")
 
-    def _check_width(self, address: Address, width: int, limits: PlanLimits) -> None:
+    def _check_place(self, address: Address, width: int, limits: PlanLimits) -> None:
+        forbidden = limits.forbidden(address.table, address.register, address.register + width)
+        if forbidden is not None:
+            part = f"{forbidden.first} to {forbidden.last}"
+            what = f"{self._point.address} lies in {part}, which its profile never reads: {forbidden.why}"
+            self._refuse("address", what, "a place that reading does not change")
         if address.register + width - 1 > MAX_REGISTER:
             what = f"{self._point.address} with {width} registers ends after register {MAX_REGISTER}"
             self._refuse("address", what, f"a register up to {MAX_REGISTER - width + 1}")
         if width > limits.largest(address.table):
             what = (
-                f"{self._point.data_type} takes {width} registers, the source's max_registers is {limits.max_registers}"
+                f"{self._point.data_type} takes {width} registers, its unit's max_registers is {limits.max_registers}"
             )
             self._refuse("data_type", what, f"max_registers of at least {width}")
 
     def _refuse(self, key: str, what: str, expected: str) -> None:
-        self.problems.append(Problem(POINTS_CSV, self._point.line, key, what, expected))
+        self.problems.append(Problem(self._point.file, self._point.line, key, what, expected))
 
 
 def _broadcast(understood: Sequence[ReadPoint]) -> list[Problem]:
@@ -132,7 +140,7 @@ def _broadcast(understood: Sequence[ReadPoint]) -> list[Problem]:
         return []
     return [
         Problem(
-            POINTS_CSV,
+            read.point.file,
             read.point.line,
             "address",
             f"{read.point.address}: unit 0 beside other units of one source is the broadcast address",

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from connectors.modbus.codec import BlockDecoder
-from connectors.modbus.health import Inquiry, UnitHealth, delay_s
+from connectors.modbus.health import REFUSALS, Inquiry, UnitHealth, delay_s
 from connectors.modbus.mbap import Answer
 from connectors.modbus.plan import ReadRequest, halves
 from connectors.modbus.points import ReadPoint
 from mines.quality import Reason
 
-REFUSALS: Final = frozenset({Reason.ILLEGAL_FUNCTION, Reason.ILLEGAL_ADDRESS, Reason.ILLEGAL_VALUE})
-"""Exceptions 1, 2 and 3: the device will not read this as it was asked for."""
 MOST_QUARANTINE_S: Final = 3600.0
 MOST_PARTINGS: Final = 16
 """Partings of one block in one cycle: enough for two refused registers among 125; the rest waits for the next cycle."""
@@ -47,6 +45,7 @@ class Family:
         request: As planned.
         read: The source's points by index.
         unit: Whose request it is.
+        place: Its number among the requests of its cycle.
         first_row: Of the batch; rows stand in the order of the request's needs.
         quarantine_s: First rest of what is refused; doubles.
     """
@@ -57,9 +56,11 @@ class Family:
         read: Mapping[int, ReadPoint],
         unit: UnitHealth,
         *,
+        place: int = 0,
         first_row: int,
         quarantine_s: float,
     ) -> None:
+        self.place = place
         self._read, self._unit, self._first_s = read, unit, quarantine_s
         self.whole = self._block(request, first_row)
         self._parts = [self.whole]
@@ -89,6 +90,9 @@ class Family:
         Returns:
             What must be asked in its place, still in this cycle.
         """
+        if answer.reason is Reason.NONE and block is self.whole and not (self._kept or self._handed):
+            self._tries = 0  # as nearly always
+            return ()
         refused = answer.heard and answer.reason in REFUSALS
         if self._kept:
             out = self._after_another_try(answer, now_s, refused=refused)
@@ -96,8 +100,6 @@ class Family:
             out = self._after_refusal(block, now_s)
         else:
             out = ()
-            if block is self.whole and answer.reason is Reason.NONE:
-                self._tries = 0
         self._hand(block, out)
         return out
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from zlib import crc32
 
-from connectors.modbus.cycle import LATE_START_FRACTION, CycleRows
-from connectors.modbus.line import Link
+from connectors.grid import LATE_START_FRACTION, phase_fraction
+from connectors.modbus.connection import Link
+from connectors.modbus.cycle import CycleRows
+from connectors.modbus.line_claim import LineClaim
 from connectors.modbus.outbox import Outbox
 from connectors.modbus.plan import PeriodGroup, plan_reads
 from connectors.modbus.points import read_points
 from connectors.modbus.polling import Parts, Polling, stop
-from connectors.modbus.settings import KIND, ModbusSettings
+from connectors.modbus.settings import ModbusSettings
+from connectors.modbus.transport import SERIAL_KIND, TCP_KIND, SerialTransport
 from mines.clock import Clock
 from mines.errors import ConfigError
 from mines.model import Batch, LinkReport, Point
@@ -18,7 +22,7 @@ from mines.source import FrameTap
 
 
 class ModbusSource:
-    """One Modbus TCP device, or a gateway with its units. Meets `mines.source.Source`.
+    """One Modbus line with its units. Meets `mines.source.Source`.
 
     Args:
         id: The `[source.ID]`.
@@ -26,11 +30,10 @@ class ModbusSource:
         settings: From `read_settings`.
         clock: Stamps; waiting is done on the loop's own monotonic time.
         tap: Sees every frame on the wire.
+        place: Its number among the site's sources, so that they spread evenly over a period; None = by its id.
     Raises:
         ConfigError: a point's address, type or sentinel is wrong: `read_settings` names the same problems.
     """
-
-    kind = KIND
 
     def __init__(
         self,
@@ -39,6 +42,8 @@ class ModbusSource:
         settings: ModbusSettings,
         clock: Clock,
         tap: FrameTap | None = None,
+        *,
+        place: int | None = None,
     ) -> None:
         read, problems = read_points(points, settings.limits)
         if problems:
@@ -46,14 +51,22 @@ class ModbusSource:
         self._points = tuple(points)
         self._tap = tap
         self._batch_no = 0
+        self.claim: LineClaim | None = None
+        """Keeps other programs of this machine off the line, and this source off theirs; None = nobody is asked."""
         self._parts = Parts(
             source_id=id,
-            endpoint=f"{settings.host}:{settings.port}",
+            endpoint=settings.transport.endpoint,
             settings=settings,
             clock=clock,
             plan=plan_reads([item.need for item in read], settings.limits),
             read={item.need.point: item for item in read},
+            phase_fraction=phase_fraction(crc32(id.encode()) if place is None else place),
         )
+
+    @property
+    def kind(self) -> str:
+        """The kind of `[source.ID]`."""
+        return SERIAL_KIND if isinstance(self._parts.settings.transport, SerialTransport) else TCP_KIND
 
     @property
     def id(self) -> str:
@@ -67,7 +80,7 @@ class ModbusSource:
 
     @property
     def endpoint(self) -> str:
-        """Where it connects to: `host:port`."""
+        """Where it connects to: `host:port` or a serial port."""
         return self._parts.endpoint
 
     @property
@@ -80,6 +93,8 @@ class ModbusSource:
         outbox = Outbox()
         polling = Polling(self._parts, self._open_link, outbox)
         longest_wait_s = self._parts.shortest_period_s * (1 + LATE_START_FRACTION)
+        if self.claim is not None:
+            await self.claim.prepare()
         tasks = polling.start()
         try:
             while True:
@@ -90,16 +105,20 @@ class ModbusSource:
                 elif (report := item or polling.sign_of_life()) is not None:
                     yield report
         finally:
+            outbox.close()
             await stop(tasks)
+            if self.claim is not None:
+                self.claim.release()
 
     def _open_link(self) -> Link:
-        from connectors.modbus.link import TcpLink  # pymodbus is loaded by whoever polls, not by `check`
+        return self._make_link() if self.claim is None else self.claim.open(self._make_link)
 
-        settings, tap, source_id = self._parts.settings, self._tap, self.id
-        return TcpLink(
-            settings.host,
-            settings.port,
-            connect_timeout_s=settings.connect_timeout_s,
+    def _make_link(self) -> Link:
+        from connectors.modbus.links import open_link  # pymodbus is loaded by whoever polls, not by `check`
+
+        tap, source_id = self._tap, self.id
+        return open_link(
+            self._parts.settings.transport,
             clock=self._parts.clock,
             tap=None if tap is None else lambda sending, ns, frame: tap(source_id, sending, ns, frame),
         )

@@ -1,4 +1,4 @@
-"""The cells of one row of points.csv as values. What cannot be read is a Problem and counts as not given."""
+"""The cells of one row of a point list as values. What cannot be read is a Problem and counts as not given."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ AN_ID = f'a-z, 0-9 and "_" in parts joined by ".", at most {_LONGEST_ID} charact
 class Cells:
     """One row. Each method reads one column; `broken` holds the columns that could not be read."""
 
-    def __init__(self, line: int, cells: Mapping[str, str], problems: list[Problem]) -> None:
+    def __init__(self, line: int, cells: Mapping[str, str], problems: list[Problem], *, file: str = POINTS_CSV) -> None:
+        self.file = file
         self.line = line
         self.broken: set[str] = set()
         self._cells = cells
@@ -36,7 +37,7 @@ class Cells:
     def refuse(self, column: str, what: str, expected: str) -> None:
         """Adds a Problem about a column of this row."""
         self.broken.add(column)
-        self._problems.append(Problem(POINTS_CSV, self.line, column, what, expected))
+        self._problems.append(Problem(self.file, self.line, column, what, expected))
 
     def text(self, column: str) -> str:
         """The cell as it stands; "" where it is empty or there is no such column."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mines.errors import Problem
-from mines.site.problems import POINTS_CSV, any_of, one_of, shown
+from mines.site.problems import any_of, one_of, shown
 
 COLUMNS: Final = (
     "id",
@@ -62,37 +62,35 @@ REQUIRED_COLUMNS: Final = (*REQUIRED_CELLS, "unit")
 _DOC = 'docs/site-files.md, "Columns"'
 
 
-def header_problems(header: list[str], line: int) -> list[Problem]:
+def header_problems(header: list[str], line: int, file: str) -> list[Problem]:
     """Everything that is wrong with a header row."""
     other = next((mark for mark in (";", "\t", "，") if len(header) == 1 and mark in header[0]), None)
     if other is not None:
-        return [
-            Problem(POINTS_CSV, line, "header", f"separates columns by {shown(other)}", 'a comma (",") between columns')
-        ]
+        return [Problem(file, line, "header", f"separates columns by {shown(other)}", 'a comma (",") between columns')]
     if not set(header) & set(COLUMNS):
         expected = f"a header row that begins like {','.join(COLUMNS[:4])}"
-        return [Problem(POINTS_CSV, line, "header", "names no known column", expected)]
-    return [*_unknown(header, line), *_twice(header, line), *_missing(header, line)]
+        return [Problem(file, line, "header", "names no known column", expected)]
+    return [*_unknown(header, line, file), *_twice(header, line, file), *_missing(header, line, file)]
 
 
-def _unknown(header: list[str], line: int) -> list[Problem]:
+def _unknown(header: list[str], line: int, file: str) -> list[Problem]:
     problems = []
     for position, name in enumerate(header, start=1):
         if not name:
             what = f"column {position} has no name"
-            problems.append(Problem(POINTS_CSV, line, "header", what, "a column name, or no such column"))
+            problems.append(Problem(file, line, "header", what, "a column name, or no such column"))
         elif name not in COLUMNS:
             what = f"{shown(name)} is an unknown column"
-            problems.append(Problem(POINTS_CSV, line, name, what, one_of(COLUMNS, name, _DOC)))
+            problems.append(Problem(file, line, name, what, one_of(COLUMNS, name, _DOC)))
     return problems
 
 
-def _twice(header: list[str], line: int) -> list[Problem]:
+def _twice(header: list[str], line: int, file: str) -> list[Problem]:
     twice = [name for i, name in enumerate(header) if name in COLUMNS and name in header[:i]]
-    return [Problem(POINTS_CSV, line, name, "stands twice in the header", "each column once") for name in twice]
+    return [Problem(file, line, name, "stands twice in the header", "each column once") for name in twice]
 
 
-def _missing(header: list[str], line: int) -> list[Problem]:
+def _missing(header: list[str], line: int, file: str) -> list[Problem]:
     missing = [name for name in REQUIRED_COLUMNS if name not in header]
     expected = f"the columns {any_of(REQUIRED_COLUMNS).replace(' or ', ' and ')} in every file"
-    return [Problem(POINTS_CSV, line, name, "is missing in the header", expected) for name in missing]
+    return [Problem(file, line, name, "is missing in the header", expected) for name in missing]

@@ -85,6 +85,7 @@ def read_point(row: Cells) -> Point | None:
         y=row.number("y"),
         z=row.number("z"),
         line=row.line,
+        file=row.file,
     )
     return None if row.broken else point
 

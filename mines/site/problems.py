@@ -11,6 +11,9 @@ from mines.errors import Problem
 
 SITE_TOML = "site.toml"
 POINTS_CSV = "points.csv"
+POINTS_XLSX = "points.xlsx"
+POINTS_FILES = (POINTS_CSV, POINTS_XLSX)
+"""What a point list may be called; a site has one of them."""
 
 _LONGEST_SHOWN = 60
 _LONGEST_LIST = 14

@@ -22,7 +22,7 @@ def _idle_sources(tables: SiteTables, points: PointList, findings: Findings) -> 
     for source in tables.source_ids:
         if source not in points.named_sources:
             findings.warnings.append(
-                tables.problem(("source", source), "has no point", "a row in points.csv that names it")
+                tables.problem(("source", source), "has no point", f"a row in {points.file} that names it")
             )
 
 
@@ -30,7 +30,7 @@ def _subsystems_without_table(tables: SiteTables, points: PointList, findings: F
     with_points = {point.subsystem for point in points.points}
     for subsystem in Subsystem:
         if subsystem in with_points and subsystem not in tables.subsystem_ids:
-            what = "is missing, though points.csv has points of it"
+            what = f"is missing, though {points.file} has points of it"
             findings.warnings.append(
                 tables.problem(("subsystem", subsystem.value), what, "a table that says whether it is required")
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os.path import exists, isdir  # False where a folder may not be searched; Path's raise
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from mines.errors import ConfigError, Problem
 from mines.model import Mine, Point, Subsystem
 from mines.site.point_list import PointList, read_points
-from mines.site.problems import POINTS_CSV, SITE_TOML, Findings, in_order
+from mines.site.problems import POINTS_CSV, POINTS_FILES, POINTS_XLSX, SITE_TOML, Findings, in_order
 from mines.site.site_checks import warn_about
 from mines.site.site_tables import SiteTables, read_tables
 from mines.site.source_table import SourceTable
@@ -30,8 +30,6 @@ __all__ = [
     "load_site",
     "read_site",
 ]
-
-_XLSX = "points.xlsx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def load_site(folder: Path, data: Path | None = None) -> Site:
     """The site of a folder.
 
     Args:
-        folder: Holds site.toml and points.csv.
+        folder: Holds site.toml and points.csv or points.xlsx.
         data: Stands in for `[storage] data` (`--data`).
     Raises:
         ConfigError: anything is wrong with it; holds all of it.
@@ -101,35 +99,38 @@ def read_site(folder: Path, data: Path | None = None) -> SiteReading:
     if not isdir(folder):
         return SiteReading(None, (Problem(SITE_TOML, 0, "folder", f"{folder} is no folder", "the site folder"),), ())
     toml = _bytes_of(folder, SITE_TOML, findings)
-    csv = _bytes_of(folder, POINTS_CSV, findings)
+    list_file = _list_file(folder, findings)
+    rows = None if list_file is None else _bytes_of(folder, list_file, findings)
     tables = None if toml is None else read_tables(toml, findings)
     source_ids = None if tables is None else tables.source_ids
-    points = PointList() if csv is None else read_points(csv, source_ids, findings)
+    points = PointList()
+    if rows is not None:
+        points = read_points(rows, source_ids, findings, file=list_file or POINTS_CSV)
     if tables is not None:
         warn_about(tables, points, findings)
     site = None
     if tables is not None and not findings.errors:
-        digest = _sha256(toml or b"", csv or b"")
+        digest = _sha256(toml or b"", rows or b"")
         site = _site(folder, data, tables=tables, points=points.points, sha256=digest)
     return SiteReading(site, in_order(findings.errors), in_order(findings.warnings))
 
 
+def _list_file(folder: Path, findings: Findings) -> str | None:
+    """The name of the site's point list; None where there are two, of which either may be the one that was mended."""
+    there = [name for name in POINTS_FILES if exists(folder / name)]
+    if len(there) < 2:
+        return there[0] if there else POINTS_CSV
+    findings.errors.append(Problem(POINTS_XLSX, 0, "file", f"stands beside {POINTS_CSV}", "one of the two"))
+    return None
+
+
 def _bytes_of(folder: Path, name: str, findings: Findings) -> bytes | None:
-    xlsx = exists(folder / _XLSX) and name == POINTS_CSV
     try:
-        data = (folder / name).read_bytes()
+        return (folder / name).read_bytes()
     except FileNotFoundError:
-        what, expected = "is missing", f"{SITE_TOML} and {POINTS_CSV} in the site folder"
-        if xlsx:
-            what = f"is missing; {_XLSX} is there, which this version does not read"
-            expected = f'{POINTS_CSV} (in Excel: save {_XLSX} as "CSV UTF-8")'
+        what, expected = "is missing", f"{SITE_TOML} and {POINTS_CSV} or {POINTS_XLSX} in the site folder"
     except OSError as err:
         what, expected = f"cannot be read: {err.strerror}", "a file that this user may read"
-    else:
-        if xlsx:
-            what = f"stands beside {POINTS_CSV} and is not read"
-            findings.warnings.append(Problem(_XLSX, 0, "file", what, f"{POINTS_CSV} alone"))
-        return data
     findings.errors.append(Problem(name, 0, "file", what, expected))
     return None
 
@@ -162,7 +163,7 @@ def _site(
         shift=tables.shift,
         web=tables.web,
         certificates=tables.certificates,
-        sources=tables.sources,
+        sources=tuple(replace(source, folder=folder) for source in tables.sources),
         points=points,
         sha256=sha256,
         uploads=tables.uploads,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from mines.site.problems import SITE_TOML
 
-SOURCE_KINDS: Final = ("modbus_tcp", "opcua")
+SOURCE_KINDS: Final = ("modbus_tcp", "modbus_serial", "opcua")
 """What a source may speak; `connectors/sources.py` matches on it."""
 
 
@@ -21,6 +22,7 @@ class SourceTable:
     settings: Mapping[str, Any]
     file: str = SITE_TOML
     lines: Mapping[str, int] = field(default_factory=dict)
+    folder: Path | None = None  # of the site, for files that settings name; None = unknown: no file is looked at
 
     def line(self, key: str) -> int:
         """The line of a key (`host`, `unit.3.name`); of the table around it where it is not there; 0 = unknown."""

@@ -23,8 +23,9 @@ def vanished_points(known_ids: Iterable[str], site: Site) -> tuple[Problem, ...]
     Source: design §4, Point: `check` lists ids that have history and have vanished.
     """
     here = {name for point in site.points for name in (point.id, point.formerly)}
+    file = site.points[0].file if site.points else POINTS_CSV
     expected = "its row, or its new row with formerly set to it"
     return tuple(
-        Problem(POINTS_CSV, 0, "id", f"{shown(name)} has history and stands in no row", expected)
+        Problem(file, 0, "id", f"{shown(name)} has history and stands in no row", expected)
         for name in sorted(set(known_ids) - here)
     )

@@ -130,12 +130,15 @@ def test_a_folder_in_place_of_a_file_is_a_problem(tmp_path):
     assert problem.what == "cannot be read: Is a directory"
 
 
-def test_a_spreadsheet_beside_points_csv_is_a_warning(tmp_path):
+def test_a_spreadsheet_beside_points_csv_is_refused_for_either_may_be_the_one_that_was_mended(tmp_path):
     write_site(tmp_path)
     (tmp_path / "points.xlsx").write_bytes(b"")
-    reading = read_site(tmp_path)
-    assert reading.site is not None
-    assert [problem.file for problem in reading.warnings] == ["points.xlsx"]
+    [problem] = read_site(tmp_path).errors
+    assert (problem.file, problem.what, problem.expected) == (
+        "points.xlsx",
+        "stands beside points.csv",
+        "one of the two",
+    )
 
 
 def test_a_site_toml_without_a_mine_says_what_it_needs(tmp_path):

@@ -151,6 +151,57 @@ def test_any_mixture_decodes_as_struct_does(values):
         assert quality[row] == (bad(Reason.NOT_A_NUMBER) if expected != expected else GOOD)
 
 
+@st.composite
+def blocks_of_fields(draw):
+    """A block with fields anywhere in it, as registers or as bits, and a reply to it."""
+    if draw(st.booleans()):
+        count = draw(st.integers(1, 40))
+        positions = draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=8))
+        fields = [Field(position, "bool") for position in positions]
+        return BlockDecoder(fields, count, of_bits=True), draw(st.binary(min_size=(count + 7) // 8, max_size=5))[
+            : (count + 7) // 8
+        ]
+    fields = []
+    for _ in range(draw(st.integers(1, 8))):
+        data_type = draw(st.sampled_from([*sorted(REGISTERS), "bool"]))
+        position = draw(st.integers(0, 20 - REGISTERS.get(data_type, 1)))
+        bit = draw(st.integers(0, 15)) if data_type == "bool" else None
+        scale, offset = draw(st.sampled_from([(1.0, 0.0), (0.1, 0.0), (3.0, -5.0)]))
+        sentinels = draw(st.sampled_from([(), (0.0,), (1.0,)]))
+        fields.append(Field(position, data_type, draw(st.sampled_from(BYTE_ORDERS)), bit, scale, offset, sentinels))
+    return BlockDecoder(fields, 20), draw(st.binary(min_size=40, max_size=40))
+
+
+@settings(deadline=None, max_examples=120)
+@given(st.lists(blocks_of_fields(), min_size=1, max_size=5))
+def test_joined_blocks_decode_as_each_does_alone(blocks):
+    decoders, replies = zip(*blocks, strict=True)
+    value, quality = BlockDecoder.joined(decoders).decode(*replies)
+    alone = [decoder.decode(reply) for decoder, reply in blocks]
+    assert value.tobytes() == np.concatenate([values for values, _ in alone]).tobytes()
+    assert quality.tolist() == np.concatenate([qualities for _, qualities in alone]).tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(sorted(REGISTERS)), st.sampled_from(BYTE_ORDERS), st.integers(0, 6), st.data())
+def test_values_in_equal_steps_decode_as_values_in_a_heap(data_type, order, hole, data):
+    """A stride over the reply and a place for each value give the same numbers."""
+    step = REGISTERS[data_type] + hole
+    fields = [Field(at, data_type, order) for at in range(1, 1 + 7 * step, step)]
+    registers = 1 + 7 * step
+    payload = data.draw(st.binary(min_size=2 * registers, max_size=2 * registers))
+    value, quality = BlockDecoder(fields, registers).decode(payload)
+    mixed, _ = BlockDecoder([*fields, fields[0], fields[-1], fields[0]], registers).decode(payload)
+    assert value.tobytes() == mixed[:7].tobytes()
+    assert (quality == GOOD).tolist() == (~np.isnan(value)).tolist()
+
+
+def test_of_joined_blocks_each_must_have_its_own_size():
+    decoder = BlockDecoder.joined([BlockDecoder([Field(0, "uint16")], 1), BlockDecoder([Field(0, "uint16")], 2)])
+    with pytest.raises(ValueError, match="4, 2 bytes for a block of 2, 4"):
+        decoder.decode(bytes(4), bytes(2))
+
+
 def field_frame(name: str) -> bytes:
     path = reference("field-frames/frames.json")
     frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
@@ -171,3 +222,20 @@ def test_runs_of_ffff_in_a_real_frame_are_negative_numbers_unless_the_map_says_o
     value, quality = BlockDecoder([Field(lowest_word, "int64")], len(payload) // 2).decode(payload)
     assert value.tolist() == [0xA581 - 0x10000]
     assert quality.tolist() == [GOOD]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 0xFFFF), st.integers(0, 14).flatmap(lambda low: st.tuples(st.just(low), st.integers(low + 1, 15))),
+    st.sampled_from(["AB", "BA", "ABCD", "BADC"]), st.integers(0, 3),
+)  # fmt: skip
+def test_some_bits_of_a_register_are_a_number_without_a_sign(word, bits, order, position):
+    low, high = bits
+    registers = [0xA5A5] * 4
+    registers[position] = word
+    payload = b"".join(register.to_bytes(2, "big") for register in registers)
+    fields = [Field(position, "uint16", order, low, high_bit=high), Field(position, "uint16", order)]
+    value, quality = BlockDecoder(fields, 4).decode(payload)
+    seen = word if order in ("AB", "ABCD") else int.from_bytes(word.to_bytes(2, "big"), "little")
+    assert value.tolist() == [float((seen >> low) & ((1 << (high - low + 1)) - 1)), float(seen)]
+    assert quality.tolist() == [0, 0]

@@ -12,7 +12,6 @@ from modbus_streams import Seen, Watch
 
 from connectors.modbus.health import UnitHealth, delay_s
 from connectors.modbus.line import Cycle, LineTimes
-from connectors.modbus.settings import ModbusSettings
 from mines.quality import Reason, Severity
 
 PERIOD_S = 0.06
@@ -271,6 +270,30 @@ def test_a_connection_that_the_device_closes_between_polls_is_made_again_without
     run(test())
 
 
+def test_an_answer_to_a_request_of_the_last_connection_is_not_taken_on_the_new_one():
+    """A gateway that lost its client answers the next one (F36): both requests may have been the first of theirs."""
+    held: list[bytes] = []
+
+    def answers_the_next(request: Request, connection: Connection) -> None:
+        if not held:
+            held.append(request.reply())
+            connection.close()
+        else:
+            connection.send(held[0] + request.reply())
+
+    async def test() -> None:
+        points = [modbus_point(f"1/holding/{register}", period_s=PERIOD_S) for register in (10, 500)]
+        async with Device(answers_the_next) as device, Watch(modbus_source(points, device.port)) as watch:
+            await watch.until(lambda seen: good(seen, 0) > 2 and good(seen, 1) > 2)
+            for row, register in enumerate((10, 500)):
+                read = [batch.value[batch.index == row][0] for batch in watch.seen.batches]
+                assert {value for value in read if value == value} == {content(1, 3, register)}
+            assert device.connections == 2
+            assert len({request.transaction for request in device.requests}) == len(device.requests)
+
+    run(test())
+
+
 def takes(time_s: float, *units: int):
     async def slow(request: Request, connection: Connection) -> None:
         if request.unit in units:
@@ -338,5 +361,5 @@ def test_the_rest_doubles_from_its_first_step_to_its_longest():
     ids=["alone", "two", "twenty", "two, fast", "two, slow"],
 )
 def test_a_silent_unit_may_not_cost_its_neighbours_more_than_a_period(units, period_s, expected):
-    times = LineTimes.of(ModbusSettings(host="plc", timeout_s=5.0), units, period_s)
+    times = LineTimes.of(5.0, units, period_s)
     assert (times.timeout_s, times.first_pass_s) == expected

@@ -15,7 +15,7 @@ from modbus_devices import Behaviour, Connection, Device, Request, answer, one_b
 from modbus_points import free_port
 
 from connectors.modbus.address import Table
-from connectors.modbus.link import TcpLink, _word_of
+from connectors.modbus.link import TcpLink, word_of_tcp
 from connectors.modbus.mbap import WriteRefused
 from connectors.modbus.plan import ReadRequest
 from mines.clock import ManualClock, SystemClock
@@ -194,6 +194,22 @@ def test_a_late_answer_is_never_taken_for_the_answer_to_the_next_request():
     run(test())
 
 
+def test_two_devices_on_one_address_give_one_answer_and_a_late_one_that_is_counted():
+    """F46 behind a gateway: the second reply bears the transaction of a request that has been answered."""
+
+    def twice(request: Request, connection: Connection) -> None:
+        connection.send(request.reply() + request.reply(bytes(8)))
+
+    async def test() -> None:
+        async with linked(twice) as (link, device):
+            for number, request in enumerate((ASK, OTHER, ASK), start=1):
+                assert (await link.read(request, TIMEOUT_S)).payload == proper(request)
+                assert link.late == number
+            assert device.connections == 1
+
+    run(test())
+
+
 def test_a_late_answer_that_comes_alone_leaves_the_next_request_its_own():
     async def late(request: Request, connection: Connection) -> None:
         await asyncio.sleep(0.08)
@@ -359,7 +375,7 @@ def test_a_black_hole_ends_with_the_connect_timeout():
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_the_reason_of_a_failed_connection_has_a_word(error, word):
-    assert _word_of(error) == word
+    assert word_of_tcp(error) == word
 
 
 def test_the_kernel_watches_for_a_half_open_connection():

@@ -17,8 +17,8 @@ from modbus_proxy import DecodingProxy
 from modbus_servers import CountingServer
 from modbus_streams import Watch
 
+from connectors.grid import LATE_START_FRACTION, Grid
 from connectors.modbus import outbox, polling
-from connectors.modbus.cycle import LATE_START_FRACTION, Grid
 from connectors.modbus.source import ModbusSource
 from mines.clock import NO_TIME_MS
 from mines.model import Batch
@@ -157,7 +157,7 @@ def test_sources_poll_at_phases_of_their_own_that_are_the_same_in_every_run():
 
     async def test() -> None:
         async with Device() as device:
-            first, other, again = [await phase_of(name, device.port) for name in ("fan", "pump", "fan")]
+            first, other, again = [await phase_of(name, device.port) for name in ("fan", "power", "fan")]
             assert abs((first - again + 0.1) % 0.2 - 0.1) < 0.03
             assert abs((first - other + 0.1) % 0.2 - 0.1) > 0.03
 
@@ -360,8 +360,9 @@ def test_two_thousand_points_a_second_are_read_without_a_hole():
 def test_neither_check_nor_building_a_source_loads_pymodbus():
     code = (
         "import sys, connectors.modbus.settings, connectors.modbus.source as s;"
-        "from connectors.modbus.settings import ModbusSettings; from mines.clock import SystemClock;"
-        "s.ModbusSource('plc', [], ModbusSettings(host='x'), SystemClock());"
+        "from connectors.modbus.settings import ModbusSettings; from connectors.modbus.transport import TcpTransport;"
+        "from mines.clock import SystemClock;"
+        "s.ModbusSource('plc', [], ModbusSettings(TcpTransport('x')), SystemClock());"
         "sys.exit('pymodbus' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

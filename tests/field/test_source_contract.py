@@ -196,9 +196,9 @@ def test_the_link_is_reported_every_ten_seconds(kind):
 
 
 def test_the_contract_is_held_over_every_kind_of_source_that_a_site_may_name():
-    from connectors.sources import KINDS
+    from mines.site.source_table import SOURCE_KINDS
 
     def family(kind: str) -> str:
         return kind.partition("_")[0]
 
-    assert {family(kind) for kind in KINDS} <= set(RIGS)
+    assert {family(kind) for kind in SOURCE_KINDS} <= set(RIGS)

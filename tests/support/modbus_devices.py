@@ -117,7 +117,7 @@ class Device:
 
     async def start(self) -> None:
         """Listens; on the port of the first time when it is started again."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self.serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -145,7 +145,8 @@ class Device:
         """Requests to one unit so far."""
         return [request for request in self.requests if request.unit == unit]
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, until its end."""
         task = asyncio.current_task()
         assert task is not None
         connection = Connection(writer)

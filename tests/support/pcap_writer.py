@@ -35,6 +35,59 @@ def ip_packet(source, target, tcp):
     return struct.pack(">IHBB", 6 << 28, len(tcp), 6, 64) + src.packed + dst.packed + tcp, 0x86DD
 
 
+def linked(frame, link_type, order="<"):
+    """An Ethernet frame's packet behind another link header; `order` is the capturing machine's (BSD NULL)."""
+    kind = struct.unpack_from(">H", frame, 12)[0]
+    packet = frame[14:]
+    family = 2 if kind == 0x0800 else 30
+    heads = {
+        0: struct.pack(order + "I", family),
+        1: frame[:14],
+        101: b"",
+        108: struct.pack(">I", family),
+        113: struct.pack(">HHH8sH", 0, 1, 6, b"\x02" * 6, kind),
+        276: struct.pack(">HHIHBB8s", kind, 0, 1, 1, 0, 6, b"\x02" * 6),
+    }
+    return heads[link_type] + packet
+
+
+def block(kind, body, order="<"):
+    """A block of a pcapng file."""
+    body += b"\0" * (-len(body) % 4)
+    size = struct.pack(order + "I", len(body) + 12)
+    return struct.pack(order + "I", kind) + size + body + size
+
+
+def option(code, data, order="<"):
+    """An option of a pcapng block."""
+    return struct.pack(order + "HH", code, len(data)) + data + b"\0" * (-len(data) % 4)
+
+
+def section(order="<"):
+    """A section header of pcapng."""
+    return block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1), order)
+
+
+def interface(link_type=1, order="<", options=b""):
+    """An interface description of pcapng."""
+    return block(1, struct.pack(order + "HHI", link_type, 0, 0) + options, order)
+
+
+def enhanced(stamp, data, order="<", number=0):
+    """An enhanced packet block, its time in the ticks of its interface."""
+    head = struct.pack(order + "IIIII", number, stamp >> 32, stamp & 0xFFFFFFFF, len(data), len(data))
+    return block(6, head + data, order)
+
+
+def pcapng_bytes(packets, *, order="<", link_type=1):
+    """A pcapng file of (time [ns], bytes) packets with nanosecond times, and blocks that a reader must pass over."""
+    nano = interface(link_type, order, option(2, b"eth0", order) + option(9, b"\x09", order) + option(0, b"", order))
+    names = block(4, b"\0\0\0\0", order)
+    statistics = block(5, b"\0" * 12, order)
+    middle = b"".join(enhanced(time_ns, data, order) for time_ns, data in packets)
+    return section(order) + nano + names + middle + statistics
+
+
 def tcp_bytes(ports, seq, ack, flags, payload=b"", options=b""):
     """A TCP segment without check sum; `ports` = (source, target)."""
     offset = (20 + len(options)) // 4

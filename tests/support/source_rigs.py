@@ -11,6 +11,9 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+
+from rtu_devices import RtuLine, RtuRequest, Wire
 
 from mines.source import Source
 
@@ -77,7 +80,7 @@ class Rig:
     """A source with period `PERIOD_S`, three points that can be read, and one, the last, that cannot."""
 
     source: Source
-    cable: Cable
+    cable: Cable | SerialCable
 
     @property
     def readable(self) -> list[int]:
@@ -115,7 +118,7 @@ async def modbus_rig() -> AsyncGenerator[Rig]:
 
 
 @asynccontextmanager
-async def opcua_rig() -> AsyncGenerator[Rig]:
+async def opcua_rig(read: str = "subscribe") -> AsyncGenerator[Rig]:
     """An asyncua server without one of the nodes."""
     from opcua_mine import MINE_URI, new_name, point, quick_source, the_mine
 
@@ -124,8 +127,61 @@ async def opcua_rig() -> AsyncGenerator[Rig]:
     addresses.append(f"nsu={MINE_URI};s=is not there")
     points = [point(f"p{number}", address, PERIOD_S) for number, address in enumerate(addresses)]
     async with _cable_to(mine.port) as cable:
-        yield Rig(quick_source(f"opc.tcp://127.0.0.1:{cable.port}/mine", points), cable)
+        yield Rig(quick_source(f"opc.tcp://127.0.0.1:{cable.port}/mine", points, read=read), cable)
 
 
-RIGS: dict[str, Callable[[], AbstractAsyncContextManager[Rig]]] = {"modbus": modbus_rig, "opcua": opcua_rig}
+class SerialCable:
+    """The way to a serial line. Cut, the port is gone, as with a USB adapter that is pulled."""
+
+    connections = 0
+    """The port itself stands for it: nothing else is held."""
+
+    def __init__(self, line: RtuLine) -> None:
+        self._line = line
+
+    async def cut(self) -> None:
+        """Pulls the adapter."""
+        self._line.unplug()
+
+    async def mend(self) -> None:
+        """Plugs it in again."""
+        self._line.plug()
+
+
+def _refuses_500(request: RtuRequest, wire: Wire) -> None:
+    wire.send(request.refusal(2) if request.first == 500 else request.reply())
+
+
+@asynccontextmanager
+async def serial_rig() -> AsyncGenerator[Rig]:
+    """A device on a serial line."""
+    from modbus_points import modbus_point, modbus_source
+
+    from connectors.modbus.transport import SerialTransport
+
+    points = [modbus_point(f"1/holding/{register}", period_s=PERIOD_S) for register in (3, 1, 7, 500)]
+    async with RtuLine(_refuses_500) as line:
+        transport = SerialTransport(line.path, baud=115_200, parity="N")
+        yield Rig(modbus_source(points, transport=transport), SerialCable(line))
+
+
+@asynccontextmanager
+async def passive_rig() -> AsyncGenerator[Rig]:
+    """A serial line that another master polls; its device refuses register 500."""
+    from modbus_points import listening_source, modbus_point
+    from rtu_devices import ForeignMaster
+
+    points = [modbus_point(f"1/holding/{register}", period_s=PERIOD_S) for register in (3, 1, 7, 500)]
+    async with RtuLine() as line, ForeignMaster(line, PERIOD_S, (1, 1, 7), (1, 500, 1)):
+        yield Rig(listening_source(points, line.path), SerialCable(line))
+        assert line.sent == b""
+
+
+RIGS: dict[str, Callable[[], AbstractAsyncContextManager[Rig]]] = {
+    "modbus": modbus_rig,
+    "modbus_serial": serial_rig,
+    "modbus_passive": passive_rig,
+    "opcua": opcua_rig,
+    "opcua_polled": partial(opcua_rig, "poll"),
+}
 """By name; one entry a kind of source."""

@@ -112,6 +112,8 @@ def link(source: str, state: str = "good", *, unit: int | None = 1, error: str =
         "bad": 1,
         "reconnects": 2,
         "counters": {},
+        "clock": None,
+        "skew_ms": None,
     } | more
 
 
