@@ -229,7 +229,8 @@ def replay(
 @app.command()
 def check(site: SitePath, data: DataOption = None, json: JsonOption = False) -> None:
     """Reads the site's files without any network: every error at once, and the rule of every point."""
-    from connectors.sources import check_sources
+    from connectors.sources import check_sources, warn_sources
+    from mines.clock import SystemClock
     from mines.rulebook import bind_rules, load_rulebook
     from mines.site.site_file import read_site
     from mines.site.vanished import vanished_points
@@ -240,6 +241,7 @@ def check(site: SitePath, data: DataOption = None, json: JsonOption = False) -> 
     rules: list[dict[str, Any]] = []
     if reading.site is not None:
         errors += check_sources(reading.site)
+        warnings += warn_sources(reading.site, SystemClock().wall_ms())
         rules, found_errors, found_warnings = bind_rules(reading.site.points, load_rulebook())
         errors += found_errors
         warnings += found_warnings

@@ -13,7 +13,7 @@ from compliance.template import make_template, required_subsystems
 from compliance.window import Window, months_before
 from mines.model import Point
 from mines.site.point_list import read_points
-from mines.site.problems import POINTS_CSV, Findings
+from mines.site.problems import POINTS_FILES, Findings
 from mines.site.site_file import Site
 
 
@@ -66,6 +66,6 @@ def _earlier_points(site: Site, reader: SiteReader, window: Window) -> Iterator[
     for entry, end_ms in zip(accepted, ends, strict=False):  # one end too many where nothing was ever accepted
         if entry.sha256 == site.sha256 or end_ms <= window.from_ms or entry.time_ms >= window.to_ms:
             continue
-        data = reader.site_files(entry.sha256).get(POINTS_CSV)
-        if data is not None:
-            yield from read_points(data, None, Findings()).points
+        for name, data in reader.site_files(entry.sha256).items():
+            if name in POINTS_FILES:
+                yield from read_points(data, None, Findings(), file=name).points

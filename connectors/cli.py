@@ -1,4 +1,4 @@
-"""Commands of the field: capture, import."""
+"""Commands of the field: plan, probe, certificate, report, capture, import."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Annotated
 
 import typer
 
+from connectors.opcua.certificate_command import add_certificate_command
+from connectors.plan_command import plan
+from connectors.probe_command import add_probe_commands
+from connectors.report_command import add_report_commands
 from mines.command_line import DataOption, JsonOption, SitePath, duration_option, open_site, print_json
 from mines.errors import CaptureError
 
@@ -59,11 +63,32 @@ def capture(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A pcap file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A pcap or pcapng file, or a map: .csv, .yaml.")],
     out: OutOption,
     json: JsonOption = False,
 ) -> None:
-    """Makes a capture, with a draft site, of other people's Modbus TCP traffic."""
+    """Makes a capture and a draft site of other people's Modbus or OPC UA traffic, or a draft site of a map."""
+    from connectors.maps.command import is_map
+
+    if is_map(file):
+        _import_map(file, out, json=json)
+    else:
+        _import_traffic(file, out, json=json)
+
+
+def _import_map(file: Path, out: Path, *, json: bool) -> None:
+    from connectors.maps.command import import_map
+
+    result = import_map(file, out)
+    if json:
+        print_json(result.report)
+    else:
+        print(result.text)
+    if result.problem is not None:
+        raise result.problem
+
+
+def _import_traffic(file: Path, out: Path, *, json: bool) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -104,5 +129,9 @@ def _watch_bar(seconds: float) -> None:
 
 def add_commands(app: typer.Typer) -> None:
     """Puts this room's commands on the command line."""
+    app.command()(plan)
+    add_probe_commands(app)
+    add_certificate_command(app)
+    add_report_commands(app)
     app.command()(capture)
     app.command("import")(import_)

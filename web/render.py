@@ -29,6 +29,10 @@ LEVEL_SHAPE: Final = {1: "■", 2: "▲", 3: "◆", 4: "●"}
 HOLLOW_SHAPE: Final = {1: "□", 2: "△", 3: "◇", 4: "○"}
 """Returned, not acknowledged: the same shape, hollow (pages §1.3)."""
 STATE_SHAPE: Final = {"live": "◎", "late": "◐", "stale": "▤", "lost": "▨", "never": "┄"}
+FINDING_SHAPE: Final = {
+    "dead_line": "╳", "dead_unit": "▨", "wrong_device": "≠", "certificate": "⚿", "exception": "!", "quarantine": "▣",
+    "busy": "…", "implausible": "≟", "clock": "◷", "slow": "◔", "other": "◐", "none": "",
+}  # fmt: skip
 LINK_SHAPE: Final = {"good": "◎", "degraded": "◐", "connecting": "◌", "lost": "▨", "none": "┄", "unknown": "?"}
 
 
@@ -56,6 +60,7 @@ def add_helpers(app: Flask) -> None:
         HOLLOW_SHAPE=HOLLOW_SHAPE,
         STATE_SHAPE=STATE_SHAPE,
         LINK_SHAPE=LINK_SHAPE,
+        FINDING_SHAPE=FINDING_SHAPE,
         bar=charts.bar,
         waterfall=charts.waterfall,
         reading=reading,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from connectors.captures.folder import (
+    LEAD_FILE,
     PICTURE_FILE,
     SAMPLES_FILE,
     SITE_FOLDER,
@@ -21,7 +22,8 @@ from connectors.captures.folder import (
 )
 from connectors.captures.frames_decode import WireDecoder
 from connectors.captures.samples_file import read_samples
-from connectors.captures.wire_frames import read_wire_frames
+from connectors.captures.ua_files import UaReading, read_ua_samples
+from connectors.captures.wire_frames import WireFrame, read_wire_frames
 from mines.errors import CaptureError
 from mines.events import Event, event_from_json
 from mines.model import Batch, Point, SourcedBatch, Tick
@@ -34,7 +36,7 @@ class CaptureTicks:
 
     `ticks` is read once, and raises CaptureError where the capture is damaged. `sources` are ids in the site's order.
     `before` are the events to fold first, `next_event_seq` numbers the first new one; `picture` is what stood at the
-    beginning, to prime the watch with. An import has neither.
+    beginning, `lead` the minute before it, to prime the watch with. An import has none of them.
     """
 
     header: CaptureHeader
@@ -47,6 +49,7 @@ class CaptureTicks:
     before: tuple[Event, ...] = ()
     next_event_seq: int = 1
     picture: Tick | None = None
+    lead: tuple[Tick, ...] = ()
 
 
 def capture_ticks(folder: Path, site: Site | None = None) -> CaptureTicks:
@@ -76,7 +79,8 @@ def _own_site(folder: Path) -> Site:
 
 
 def _from_wire(folder: Path, header: CaptureHeader, site: Site) -> CaptureTicks:
-    decoder = WireDecoder(site, read_wire_frames(folder, header.counts.get("exchanges")))
+    frames, readings = wire_record(folder, header)
+    decoder = WireDecoder(site, frames, readings)
     first_ms, last_ms = decoder.span_ms or (header.from_ms, header.from_ms)
     return CaptureTicks(
         header=header,
@@ -89,10 +93,24 @@ def _from_wire(folder: Path, header: CaptureHeader, site: Site) -> CaptureTicks:
     )
 
 
+def wire_record(folder: Path, header: CaptureHeader) -> tuple[Iterable[WireFrame], Iterable[UaReading]]:
+    """What an import holds: Modbus exchanges and OPC UA readings; each may be missing where the other is there.
+
+    Raises:
+        CaptureError: while they are gone through: a line is damaged.
+    """
+    counts = header.counts
+    readings = read_ua_samples(folder, counts["opcua_readings"]) if "opcua_readings" in counts else ()
+    only_opcua = "opcua_readings" in counts and "exchanges" not in counts
+    return () if only_opcua else read_wire_frames(folder, counts.get("exchanges")), readings
+
+
 def _from_record(folder: Path, header: CaptureHeader, own: Site, site: Site) -> CaptureTicks:
     mapping = SiteMapping(own, site)
     frames = read_samples(folder / SAMPLES_FILE, header.counts.get("frames"))
     pictures = [tick for frame in read_samples(folder / PICTURE_FILE) for tick in frame.ticks]
+    lead_path = folder / LEAD_FILE  # captures of before have none
+    lead = [tick for frame in (read_samples(lead_path) if lead_path.exists() else ()) for tick in frame.ticks]
     return CaptureTicks(
         header=header,
         site=site,
@@ -104,6 +122,7 @@ def _from_record(folder: Path, header: CaptureHeader, own: Site, site: Site) -> 
         before=tuple(_read_events(folder / STATE_FILE, header.counts.get("events_before"))),
         next_event_seq=header.next_event_seq,
         picture=next(mapping.ticks(pictures), None),
+        lead=tuple(mapping.ticks(lead)),
     )
 
 
@@ -134,7 +153,7 @@ class SiteMapping:
         ]
         known = {point.id for point in captured.points}
         self.warnings = [
-            f"points.csv:{point.line}: id: {point.id} is not in the capture; it stays 未接入 (never connected)"
+            f"{point.file}:{point.line}: id: {point.id} is not in the capture; it stays 未接入 (never connected)"
             for point in site.process_points
             if not {point.id, point.formerly} & known
         ]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mines.errors import CaptureError
+from mines.site.problems import POINTS_FILES, SITE_TOML
 
 SCHEMA = 1
 HEADER_FILE = "capture.toml"
@@ -25,6 +26,7 @@ WIRE_FILE = "frames.jsonl"
 SAMPLES_FILE = "samples.frames"
 STATE_FILE = "state.jsonl"
 PICTURE_FILE = "state.frames"
+LEAD_FILE = "lead.frames"
 SITE_FOLDER = "site"
 EXPECTED_FOLDER = "expected"
 SITE_FILES = ("site.toml", "points.csv")
@@ -84,8 +86,9 @@ def copy_site(site_folder: Path, capture: Path) -> None:
     """The site's files as they are, so that its hash stays."""
     target = capture / SITE_FOLDER
     target.mkdir()
-    for name in SITE_FILES:
-        shutil.copyfile(site_folder / name, target / name)
+    for name in (SITE_TOML, *POINTS_FILES):
+        if (site_folder / name).exists():
+            shutil.copyfile(site_folder / name, target / name)
 
 
 def write_header(folder: Path, header: CaptureHeader) -> None:

@@ -1,57 +1,68 @@
-"""Wire frames of an import become ticks of a site, decoded by the live codec. Pure: frames in, ticks out.
+"""What an import saw becomes ticks of a site, decoded by the live codecs. Pure: frames in, ticks out.
 
-Every read request that was answered gives one batch of the points that lie wholly in it; a request that nobody answered
-gives bad rows when its time is over. So a replay of other people's traffic shows what our box would have read from it.
+Every read request that was answered gives one batch of the points that lie wholly in it; a Modbus request that nobody
+answered gives bad rows when its time is over. So a replay of other people's traffic shows what our box would have read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from connectors.captures.modbus_wire import read_access
+from connectors.captures.ua_files import UaReading
+from connectors.captures.ua_source import UaWireSource
 from connectors.captures.wire_frames import WireFrame
-from connectors.captures.wire_source import NS_PER_MS, WireBlock, WireSource
-from connectors.modbus.settings import KIND
-from mines.model import LinkReport, SourcedBatch, Tick
+from connectors.captures.wire_source import NS_PER_MS, WireSource
+from connectors.modbus.transport import TCP_KIND
+from mines.model import Batch, LinkReport, SourcedBatch, Tick
 from mines.site.site_file import Site
 
 TICK_NS = 250_000_000
+_OPCUA_KIND = "opcua"
 
 
 @dataclass(frozen=True, slots=True)
 class _Happening:
-    """A reply, or the end of waiting for one, as one source sees it."""
+    """A reply, or the end of waiting for one, as one source sees it; `take` gives what it means, once, in order."""
 
     time_ns: int
-    frame: WireFrame
-    block: WireBlock
-    source: WireSource
+    position: int
+    take: Callable[[], tuple[Batch, LinkReport | None]]
 
 
 class WireDecoder:
-    """All Modbus sources of a site against the frames of one import.
+    """All sources of a site against what one import saw.
 
     Raises:
         ConfigError: a source's settings or a point's address cannot be understood.
     """
 
-    def __init__(self, site: Site, frames: Iterable[WireFrame]) -> None:
-        held = list(frames)
+    def __init__(self, site: Site, frames: Iterable[WireFrame], readings: Iterable[UaReading] = ()) -> None:
+        held, read = list(frames), list(readings)
         self._site = site
-        self._first_ns = min((frame.time_ns for frame in held), default=0)
-        sources = [
-            WireSource(position, table, site.points_of(table.id), first_ns=self._first_ns)
-            for position, table in enumerate(site.sources)
-            if table.kind == KIND
-        ]
+        self._first_ns = min([*(each.time_ns for each in held), *(each.time_ns for each in read)], default=0)
         self._by_unit: dict[tuple[str, int], list[WireSource]] = {}
-        for source in sources:
-            for unit in source.units:
-                self._by_unit.setdefault((source.server, unit), []).append(source)
-        self._unknown = {frame.server for frame in held} - {source.server for source in sources}
+        self._by_server: dict[str, list[UaWireSource]] = {}
+        self._build()
+        known = {server for server, _ in self._by_unit} | set(self._by_server)
+        self._unknown = ({each.server for each in held} | {each.server for each in read}) - known
         self._covered: set[str] = set()
-        self._happenings = sorted((each for frame in held for each in self._seen(frame)), key=lambda each: each.time_ns)
+        happenings = [each for frame in held for each in self._seen(frame)]
+        happenings += [each for reading in read for each in self._read(reading)]
+        self._happenings = sorted(happenings, key=lambda each: each.time_ns)
+
+    def _build(self) -> None:
+        for position, table in enumerate(self._site.sources):
+            points = self._site.points_of(table.id)
+            if table.kind == TCP_KIND:
+                source = WireSource(position, table, points, first_ns=self._first_ns)
+                for unit in source.units:
+                    self._by_unit.setdefault((source.server, unit), []).append(source)
+            elif table.kind == _OPCUA_KIND:
+                other = UaWireSource(position, table, points, first_ns=self._first_ns)
+                self._by_server.setdefault(other.server, []).append(other)
 
     @property
     def span_ms(self) -> tuple[int, int] | None:
@@ -64,7 +75,7 @@ class WireDecoder:
     def warnings(self) -> list[str]:
         """Points that stay NEVER, and servers that the site does not know."""
         lines = [
-            f"points.csv:{point.line}: id: {point.id} is not in the capture; it stays 未接入 (never connected)"
+            f"{point.file}:{point.line}: id: {point.id} is not in the capture; it stays 未接入 (never connected)"
             for point in self._site.process_points
             if point.id not in self._covered
         ]
@@ -77,8 +88,8 @@ class WireDecoder:
             return
         grid = _Grid(self._first_ns)
         for each in self._happenings:
-            batch, report = each.source.take(each.block, each.frame, each.time_ns)
-            yield from grid.put(each.time_ns, SourcedBatch(each.source.position, batch), report)
+            batch, report = each.take()
+            yield from grid.put(each.time_ns, SourcedBatch(each.position, batch), report)
         yield from grid.close()
 
     def _seen(self, frame: WireFrame) -> Iterator[_Happening]:
@@ -92,7 +103,15 @@ class WireDecoder:
                 self._covered.update(source.points[i].id for i in block.index.tolist())
                 timeout_ns = frame.time_ns + source.timeout_ns
                 time_ns = timeout_ns if frame.reply_time_ns is None else frame.reply_time_ns
-                yield _Happening(time_ns, frame, block, source)
+                yield _Happening(time_ns, source.position, partial(source.take, block, frame, time_ns))
+
+    def _read(self, reading: UaReading) -> Iterator[_Happening]:
+        """What a reading is to the sources of its server."""
+        for source in self._by_server.get(reading.server, []):
+            places = source.index(reading)
+            if places:
+                self._covered.update(source.points[index].id for index, _ in places)
+                yield _Happening(reading.time_ns, source.position, partial(source.take, reading, places))
 
 
 class _Grid:

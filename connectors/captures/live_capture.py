@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from connectors.captures.folder import (
+    LEAD_FILE,
     PICTURE_FILE,
     SAMPLES_FILE,
     STATE_FILE,
@@ -22,7 +23,7 @@ from connectors.captures.samples_file import write_samples
 from connectors.captures.stretch import Stretch, Wanted, choose_stretch, frame_facts
 from mines.errors import CaptureError
 from mines.events import Event
-from mines.model import RowKind, Tick
+from mines.model import RowKind
 from mines.site.site_file import load_site
 from mines.store.frame import Frame
 
@@ -103,9 +104,13 @@ def write_live_capture(
         write_samples(folder / SAMPLES_FILE, counts.passed(_frames_of(record, stretch)))
         _compare(counts.held, expected)
         (folder / STATE_FILE).write_bytes(b"".join(event.canonical() for event in before))
-        picture = _picture(record, stretch, points=len(site.points), after_seq=wanted.after_seq)
-        at_begin = Frame(0, stretch.boot_id, stretch.site_sha256, () if picture is None else (picture,))
+        taker = _taken(record, stretch, points=len(site.points), after_seq=wanted.after_seq)
+        picture = taker.picture()
+        ticks = () if picture is None else (picture,)
+        at_begin = Frame(0, stretch.boot_id, stretch.site_sha256, ticks)
         write_samples(folder / PICTURE_FILE, [at_begin])
+        lead = Frame(0, stretch.boot_id, stretch.site_sha256, taker.lead)
+        write_samples(folder / LEAD_FILE, [lead] if lead.ticks else [])
         copy_site(site_folder, folder)
         header = CaptureHeader(
             kind=CaptureKind.LIVE,
@@ -129,7 +134,7 @@ def _frames_of(record: Record, stretch: Stretch) -> Iterator[Frame]:
         yield frame
 
 
-def _picture(record: Record, stretch: Stretch, *, points: int, after_seq: int) -> Tick | None:
+def _taken(record: Record, stretch: Stretch, *, points: int, after_seq: int) -> PictureTaker:
     """What stood at the beginning. Looks back further and further until every point has a row of this boot: a point
     whose value does not change may have none for hours."""
     last = stretch.first_seq - 1
@@ -138,7 +143,7 @@ def _picture(record: Record, stretch: Stretch, *, points: int, after_seq: int) -
         taker = PictureTaker()
         boot_began = _take_until(record.frames(max(last - reach, 0)), stretch, taker)
         if taker.points >= points or boot_began or reach >= last:
-            return taker.picture()
+            return taker
         reach *= 8
 
 

@@ -1,12 +1,13 @@
 """Modbus conversations of a capture: which connections speak Modbus, who is the server, what was said. Pure.
 
 Port 502 outranks everything; elsewhere a connection is Modbus once a reply has fitted a request, and its server is the
-side that did not open it, or else the side whose messages can only be replies.
+side that did not open it, or else the side whose messages can only be replies; so are other connections to that server,
+answered or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from connectors.captures.modbus_pairs import Exchange, Pairs
 from connectors.captures.modbus_wire import (
@@ -103,8 +104,16 @@ class Conversation:
 
     def _recognise(self) -> None:
         server = self._server_by_opening()
-        if server is None or not _answers_something(self._undecided, server):
-            return
+        if server is not None and _answers_something(self._undecided, server):
+            self._begin(server)
+
+    def adopt(self, servers: Set[Endpoint]) -> None:
+        """Recognises it where one of its ends is a known device: one that answered nothing here did so elsewhere."""
+        known = [side for side in (0, 1) if self._connection.ends[side] in servers]
+        if not self.recognised and self._undecided and len(known) == 1:
+            self._begin(known[0])
+
+    def _begin(self, server: int) -> None:
         self._server, self.recognised = server, True
         for adu in self._undecided:
             self._take(adu)
@@ -153,16 +162,24 @@ class Traffic:
     def push(self, segment: Segment) -> None:
         """Takes one segment."""
         for connection, chunk in self._table.push(segment):
-            self._conversation(connection).push(chunk)
+            self.take(connection, chunk)
 
     def finish(self) -> list[Conversation]:
-        """The recognised conversations, in the order in which their first bytes came."""
+        """What was recognised, after all that still waits."""
         for connection, chunk in self._table.flush():
-            self._conversation(connection).push(chunk)
-        return [each for each in self._conversations.values() if each.recognised]
+            self.take(connection, chunk)
+        return self.recognised()
 
-    def _conversation(self, connection: Connection) -> Conversation:
+    def take(self, connection: Connection, chunk: Chunk) -> None:
+        """The next bytes of a connection whose segments are put together elsewhere."""
         conversation = self._conversations.get(connection)
         if conversation is None:
             conversation = self._conversations[connection] = Conversation(connection)
-        return conversation
+        conversation.push(chunk)
+
+    def recognised(self) -> list[Conversation]:
+        """The recognised conversations, in the order in which their first bytes came. Nothing more is to come."""
+        servers = {each.server for each in self._conversations.values() if each.recognised}
+        for each in self._conversations.values():
+            each.adopt(servers)
+        return [each for each in self._conversations.values() if each.recognised]

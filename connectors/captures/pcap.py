@@ -1,19 +1,19 @@
-"""Classic pcap files: packets with their capture time. Both byte orders, microseconds and nanoseconds."""
+"""Capture files: packets with their time. Classic pcap in both byte orders, microseconds and nanoseconds; pcapng."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from connectors.captures.packet import LARGEST_PACKET, Packet
+from connectors.captures.pcapng import MAGIC as PCAPNG
+from connectors.captures.pcapng import pcapng_packets
 from mines.errors import CaptureError
 
 _HEADER = 24
 _RECORD = 16
-_LARGEST_PACKET = 262_144
-"""No capture program keeps more of one packet (libpcap's largest snap length): a larger length is damage."""
 
 _BYTE_ORDER_AND_TICK_NS = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -21,22 +21,10 @@ _BYTE_ORDER_AND_TICK_NS = {
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
-_PCAPNG = b"\x0a\x0d\x0d\x0a"
-
-
-@dataclass(frozen=True, slots=True)
-class Packet:
-    """One packet as captured: time [ns since 1970 UTC], link type of the file, bytes from the link header on; `end` is
-    where the next one begins in the file."""
-
-    time_ns: int
-    link_type: int
-    data: bytes
-    end: int
 
 
 def read_packets(path: Path) -> Iterator[Packet]:
-    """Every packet of a pcap file, in file order; whatever can be read comes before the error.
+    """Every packet of a pcap or pcapng file, in file order; whatever can be read comes before the error.
 
     Raises:
         CaptureError: the file is no pcap, or it is cut or damaged; the message names the file, the number of the
@@ -47,7 +35,9 @@ def read_packets(path: Path) -> Iterator[Packet]:
     except OSError as err:
         raise CaptureError(f"{path}:0: file: {err.strerror}; expected a pcap file") from err
     with file:
-        yield from _packets(file, path)
+        magic = file.read(4)
+        file.seek(0)
+        yield from pcapng_packets(file, path) if magic == PCAPNG else _packets(file, path)
 
 
 def _packets(file: BinaryIO, path: Path) -> Iterator[Packet]:
@@ -59,10 +49,10 @@ def _packets(file: BinaryIO, path: Path) -> Iterator[Packet]:
         if len(head) < _RECORD:
             raise _cut(path, number, offset, _RECORD, len(head))
         seconds, fraction, kept, _ = record.unpack(head)
-        if kept > _LARGEST_PACKET:
+        if kept > LARGEST_PACKET:
             raise CaptureError(
                 f"{path}:{number}: byte {offset}: packet length {kept} is no packet's; "
-                f"expected at most {_LARGEST_PACKET} bytes"
+                f"expected at most {LARGEST_PACKET} bytes"
             )
         data = file.read(kept)
         if len(data) < kept:
@@ -73,8 +63,6 @@ def _packets(file: BinaryIO, path: Path) -> Iterator[Packet]:
 
 def _file_header(head: bytes, path: Path) -> tuple[str, int, int]:
     """Byte order, length of a tick [ns], link type."""
-    if head[:4] == _PCAPNG:
-        raise CaptureError(f"{path}:0: byte 0: a pcapng file; expected a classic pcap file (editcap -F pcap converts)")
     if len(head) >= 4 and head[:4] not in _BYTE_ORDER_AND_TICK_NS:
         raise CaptureError(f"{path}:0: byte 0: not a pcap file; expected a pcap magic number, found {head[:4].hex()}")
     if len(head) < _HEADER:

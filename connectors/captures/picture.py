@@ -1,8 +1,10 @@
-"""The picture at the beginning of a stretch: the latest rows and link reports before it, as one tick. Pure."""
+"""What stood at the beginning of a stretch: the latest rows and link reports as one tick, and the last minute. Pure."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -11,21 +13,29 @@ from mines.quality import Severity, severities
 from mines.store.frame import Frame
 
 _RowPlace = tuple[Batch, int]
+LEAD_MS: Final = 60_000
+"""So long before a stretch its ticks are kept as they were: what is judged over several looks needs them."""
 
 
 @dataclass(slots=True)
 class PictureTaker:
-    """Takes frames of one boot in their order; then `picture` is what stood after the last tick."""
+    """Takes frames of one boot in their order; then `picture` is what stood after the last tick, `lead` the minute."""
 
     _latest: dict[tuple[int, int], _RowPlace] = field(default_factory=dict)
     _usable: dict[tuple[int, int], _RowPlace] = field(default_factory=dict)
     _links: dict[tuple[str, int | None], LinkReport] = field(default_factory=dict)
     _last: Tick | None = None
+    _lead: deque[Tick] = field(default_factory=deque)
 
     @property
     def points(self) -> int:
         """How many points have a row."""
         return len(self._latest)
+
+    @property
+    def lead(self) -> tuple[Tick, ...]:
+        """The ticks of the last minute."""
+        return tuple(self._lead)
 
     def take(self, frame: Frame) -> None:
         """One more frame."""
@@ -35,6 +45,9 @@ class PictureTaker:
                 self._take_batch(item)
             for report in tick.links:
                 self._links[report.source, report.unit] = report
+        self._lead += frame.ticks
+        while self._lead and self._lead[-1].time_ms - self._lead[0].time_ms > LEAD_MS:
+            self._lead.popleft()
 
     def picture(self) -> Tick | None:
         """For each source its points' latest usable rows and then their latest rows where those are bad; all links.

@@ -15,7 +15,7 @@ from connectors.captures.modbus_pairs import Exchange
 from connectors.captures.modbus_traffic import Conversation
 from connectors.captures.modbus_wire import EXCEPTION_BIT, WRITE_FUNCTIONS
 from connectors.captures.registers import RegisterMap
-from connectors.captures.tcp_packets import address_text
+from connectors.captures.tcp_packets import Endpoint, address_text, endpoint_text
 
 PROTOCOL = "modbus"
 LATE_NS = 1_000_000_000
@@ -70,7 +70,34 @@ def modbus_report(
         "writes": _writes(speaking),
         "malformed": sum(each.malformed for each in conversations),
         "encrypted": encrypted,
+        "devices": _devices(speaking),
         "registers": registers.document(),
+    }
+
+
+def _devices(conversations: Iterable[Conversation]) -> list[dict[str, Any]]:
+    """Each server's units: what was asked of them and what became of it."""
+    exchanges: dict[tuple[Endpoint, int], list[Exchange]] = {}
+    for conversation in conversations:
+        for each in conversation.exchanges:
+            exchanges.setdefault((conversation.server, each.unit), []).append(each)
+    return [
+        {"server": endpoint_text(server), "unit": unit, **_device(of_unit)}
+        for (server, unit), of_unit in sorted(exchanges.items(), key=lambda item: item[0])
+    ]
+
+
+def _device(exchanges: Sequence[Exchange]) -> dict[str, Any]:
+    asked = [each for each in exchanges if each.request is not None]
+    rtts = [each.rtt_ns for each in asked if each.rtt_ns is not None]
+    return {
+        "requests": len(asked),
+        "matched": len(rtts),
+        "unanswered": len(asked) - len(rtts),
+        "late": sum(rtt > LATE_NS for rtt in rtts),
+        "exceptions": _exceptions(each for each in exchanges if each.reply is not None),
+        "function_codes": _sorted_counts(each.function for each in asked),
+        "rtt_ms": rtt_quantiles_ms(rtts),
     }
 
 

@@ -1,24 +1,12 @@
-"""From captured bytes to TCP segments: Ethernet (with VLAN tags), IPv4 and IPv6. Pure; never raises on any bytes."""
+"""From captured bytes to TCP segments, over IPv4 and IPv6. Pure; never raises on any bytes."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
 
-ETHERNET = 1
-"""The link type that is read."""
+from connectors.captures.links import ETHERNET, IPV4, ip_in
 
-LINK_NAMES = {
-    0: "BSD NULL",
-    1: "Ethernet",
-    101: "raw IP",
-    105: "IEEE 802.11",
-    113: "Linux cooked",
-    276: "Linux cooked 2",
-}
-
-_VLAN_TAGS = frozenset({0x8100, 0x88A8, 0x9100})
-_IPV4, _IPV6 = 0x0800, 0x86DD
 _TCP = 6
 _EXTENSIONS = frozenset({0, 43, 60})  # hop-by-hop, routing, destination options
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
@@ -55,17 +43,13 @@ def address_text(end: Endpoint) -> str:
     return str(ipaddress.ip_address(end[0]))
 
 
-def tcp_segment(time_ns: int, data: bytes) -> Segment | None:
-    """The TCP segment in an Ethernet frame; None where there is none, a fragment, or not enough of it was captured."""
-    offset, kind = 14, int.from_bytes(data[12:14], "big")
-    while kind in _VLAN_TAGS:
-        kind = int.from_bytes(data[offset + 2 : offset + 4], "big")
-        offset += 4
-    if kind == _IPV4:
-        return _in_ipv4(time_ns, data, offset)
-    if kind == _IPV6:
-        return _in_ipv6(time_ns, data, offset)
-    return None
+def tcp_segment(time_ns: int, data: bytes, link_type: int = ETHERNET) -> Segment | None:
+    """The TCP segment in a captured packet; None where there is none, a fragment, or not enough of it was captured."""
+    found = ip_in(link_type, data)
+    if found is None:
+        return None
+    kind, offset = found
+    return _in_ipv4(time_ns, data, offset) if kind == IPV4 else _in_ipv6(time_ns, data, offset)
 
 
 def _in_ipv4(time_ns: int, data: bytes, at: int) -> Segment | None:

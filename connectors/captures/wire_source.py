@@ -19,6 +19,7 @@ from connectors.modbus.mbap import Answer, reason_of_exception
 from connectors.modbus.plan import ReadRequest
 from connectors.modbus.points import ReadPoint, read_points
 from connectors.modbus.settings import read_settings
+from connectors.modbus.transport import TcpTransport, Transport
 from mines.errors import ConfigError
 from mines.model import Batch, IndexArray, LinkReport, Point, ValueArray, make_batch
 from mines.quality import QualityArray, Reason, bad
@@ -65,8 +66,7 @@ class WireSource:
             raise ConfigError(problems)
         self.position = position
         self.id = table.id
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        self.server = f"{host}:{settings.port}"
+        self.server = _server_of(settings.transport)
         self.timeout_ns = round(settings.timeout_s * _NS_PER_S)
         self.points = points
         self._first_ns = first_ns
@@ -107,6 +107,13 @@ class WireSource:
         request = ReadRequest(unit, Table(access.table), access.first, access.count, ())
         inside = [each for each in self._read_points if _lies_in(each, request)]
         return WireBlock(inside, request, self.units[unit]) if inside else None
+
+
+def _server_of(transport: Transport) -> str:
+    """As captures name a server; a serial line, which no capture of a network has, by its port."""
+    if isinstance(transport, TcpTransport) and ":" in transport.host:
+        return f"[{transport.host}]:{transport.port}"
+    return transport.endpoint
 
 
 def _lies_in(point: ReadPoint, request: ReadRequest) -> bool:

@@ -1,10 +1,12 @@
 """A stretch of our own record: cut where it can be cut, and its replay gives the very events of the box."""
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from box_story import T0_MS, MemoryRecord, Story, next_boot
+from capture_polls import compare, replayed_states
 from capture_sites import point, source, write_site
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -247,3 +249,11 @@ def test_counts_in_the_header_are_those_of_the_ticks(tmp_path_factory, site):
     assert header.counts["rows"] == sum(len(batch) for batch in batches if batch.kind != RowKind.CONFIRM)
     assert header.counts["links"] == sum(len(tick.links) for tick in ticks)
     assert header.counts["acts"] == sum(len(tick.acts) for tick in ticks) > 0
+
+
+def test_a_live_capture_is_served_and_our_own_sources_read_what_its_replay_says(tmp_path_factory, tmp_path, site):
+    story = Story(site, 9).run(16).stop()
+    out, _ = captured(tmp_path_factory, site, MemoryRecord(story), Wanted(T0_MS + 6000, T0_MS + 11_000))
+    moments = len(replayed_states(out))
+    picked = [moments // 2, moments - 1]
+    assert asyncio.run(compare(out, tmp_path / "site", picked)) == len(POINTS) * len(picked)

@@ -7,16 +7,16 @@ from pcap_writer import MS, T0_NS, Dialog, adu, pcap_bytes, read_request, words_
 
 from connectors.captures.modbus_pairs import Pairs
 from connectors.captures.modbus_wire import Adu, Framer, read_access, reply_data, write_access
-from connectors.captures.pcap_import import read_traffic
 from connectors.captures.report import nearest_rank, rtt_quantiles_ms
 from connectors.captures.tcp_streams import Chunk
+from connectors.captures.traffic import read_traffic
 
 READ = read_request(3, 0, 1)
 REPLY = words_reply(3, 9)
 KEYS = [
     "protocol", "packets", "span_s", "connections", "units", "requests", "replies", "matched", "unanswered",
     "orphans", "unanswered_by_unit", "late", "exceptions", "function_codes", "rtt_ms", "writes", "malformed",
-    "encrypted", "registers",
+    "encrypted", "devices", "registers",
 ]  # fmt: skip
 
 
@@ -179,6 +179,7 @@ def test_report_has_the_contract_and_is_plain_json(tmp_path):
     assert list(report) == KEYS
     assert json.loads(json.dumps(report)) == report
     registers = report.pop("registers")
+    report.pop("devices")  # test_each_unit_of_each_server_is_told_apart
     assert report == {
         "protocol": "modbus",
         "packets": 11,
@@ -252,8 +253,11 @@ def test_a_connection_on_another_port_joined_at_a_reply_is_told_by_its_shapes(tm
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(b"\x03\x00\x00\x16\x11\xe0", b"\x03\x00\x00\x16\x11\xd0"), (b"HELF\x20\0\0\0", b"ACKF\x1c\0\0\0")],
-    ids=["tpkt", "opcua"],
+    [
+        (b"\x03\x00\x00\x16\x11\xe0", b"\x03\x00\x00\x16\x11\xd0"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"),
+    ],
+    ids=["tpkt", "http"],
 )
 def test_another_protocol_on_another_port_is_neither_counted_nor_malformed(tmp_path, one, other):
     turns = [(side, n, data) for n, (side, data) in enumerate([(0, one), (1, other)] * 20)]
@@ -287,3 +291,31 @@ def test_a_float_is_guessed_and_a_count_is_not(tmp_path):
     registers = report_of(tmp_path, talk(*turns))["registers"]
     guesses = [(r["first"], r["last"], r["guess"]) for r in registers]
     assert guesses == [(10, 11, "float32"), (12, 12, "uint16"), (13, 13, "int16")]
+
+
+def test_each_unit_of_each_server_is_told_apart(tmp_path):
+    turns = [
+        (0, 1, adu(1, 1, READ)), (1, 3, adu(1, 1, REPLY)),
+        (0, 10, adu(2, 2, READ)), (1, 1500, adu(2, 2, bytes([0x83, 4]))),
+        (0, 2000, adu(3, 2, READ)),
+    ]  # fmt: skip
+    one, two = report_of(tmp_path, talk(*turns))["devices"]
+    assert (one["server"], one["unit"], one["requests"], one["matched"], one["late"]) == (
+        "192.168.7.20:502",
+        1,
+        1,
+        1,
+        0,
+    )
+    assert (one["rtt_ms"]["p50"], one["exceptions"]) == (2.0, {})
+    assert (two["unit"], two["requests"], two["matched"], two["unanswered"], two["late"]) == (2, 2, 1, 1, 1)
+    assert (two["exceptions"], two["function_codes"]) == ({"3/4": 1}, {"3": 2})
+
+
+def test_a_device_on_another_port_that_falls_silent_is_still_known(tmp_path):
+    ends = {"server": ("10.0.0.9", 5020)}
+    answered = talk((0, 1, adu(1, 1, READ)), (1, 2, adu(1, 1, REPLY)), client=("10.0.0.1", 4000), **ends)
+    silent = talk((0, 11, adu(1, 1, READ)), (0, 12, adu(2, 1, READ)), client=("10.0.0.1", 4001), **ends)
+    elsewhere = talk((0, 21, adu(1, 1, READ)), client=("10.0.0.1", 4002), server=("10.0.0.9", 5021))
+    report = report_of(tmp_path, sorted([*answered, *silent, *elsewhere]))
+    assert (report["connections"], report["requests"], report["unanswered"]) == (2, 3, 2)

@@ -16,8 +16,8 @@ from pcap_writer import (
 )
 
 from connectors.captures.pcap import read_packets
-from connectors.captures.pcap_import import read_traffic
 from connectors.captures.tcp_packets import endpoint_text, tcp_segment
+from connectors.captures.traffic import read_traffic
 from mines.errors import CaptureError
 
 
@@ -156,7 +156,7 @@ def test_every_prefix_of_a_packet_is_read_or_passed_over():
 
 
 def test_another_link_type_is_a_problem_and_its_packets_are_counted(tmp_path):
-    path = written(tmp_path, pcap_bytes([(T0_NS, b"\0" * 40)] * 3, link_type=0))
+    path = written(tmp_path, pcap_bytes([(T0_NS, b"\0" * 40)] * 3, link_type=105))
     reading = read_traffic(path)
     assert reading.counted.packets == 3
-    assert "link type: 0 (BSD NULL)" in str(reading.problem)
+    assert "link type: 105 (IEEE 802.11) is not read" in str(reading.problem)

@@ -11,7 +11,9 @@ import minewatch
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = typer.main.get_command(minewatch.app).commands  # type: ignore[attr-defined]
-CONTRACT = ["demo", "run", "web", "worker", "check", "capture", "import", "replay", "query", "events", "score"]
+CONTRACT = [
+    "demo", "run", "web", "worker", "check", "plan", "probe", "capture", "import", "replay", "query", "events", "score",
+]  # fmt: skip
 
 
 def test_the_commands_of_the_contract_are_there():
@@ -24,8 +26,16 @@ def test_command_and_every_option_is_documented(name):
     section = text.split(f"## {name}\n", 1)
     assert len(section) == 2, f"docs/commands.md has no section '## {name}'"
     body = section[1].split("\n## ", 1)[0]
-    options = [opt for p in COMMANDS[name].params for opt in p.opts if opt.startswith("--") and opt != "--help"]
-    assert [opt for opt in options if f"`{opt}" not in body] == []
+    assert [opt for opt in options(COMMANDS[name]) if f"`{opt}" not in body] == []
+
+
+def options(command):
+    found = [opt for p in command.params for opt in p.opts if opt.startswith("--") and opt != "--help"]
+    return found + [opt for part in getattr(command, "commands", {}).values() for opt in options(part)]
+
+
+def test_probe_looks_at_both_kinds():
+    assert set(COMMANDS["probe"].commands) == {"modbus", "opcua"}
 
 
 def test_help_is_quick_to_load_and_loads_no_protocol_library():

@@ -122,8 +122,12 @@ def test_the_documented_choices_of_a_table_are_those_of_its_model():
 
 @pytest.mark.parametrize(
     ("kind", "read_settings"),
-    [("modbus_tcp", modbus_settings.read_settings), ("opcua", opcua_settings.read_settings)],
-    ids=["modbus_tcp", "opcua"],
+    [
+        ("modbus_tcp", modbus_settings.read_settings),
+        ("modbus_serial", modbus_settings.read_settings),
+        ("opcua", opcua_settings.read_settings),
+    ],
+    ids=["modbus_tcp", "modbus_serial", "opcua"],
 )
 def test_a_connector_accepts_every_documented_key_of_its_source(kind, read_settings):
     part = _section("[source.ID]").split(f'`kind = "{kind}"`')[1].split("`kind = ")[0]

@@ -15,6 +15,7 @@ from mines.events import Event, EventKind
 from mines.quality import GOOD, Reason, bad
 from mines.store.reader import SampleColumns
 from mines.words import word
+from web.render import FINDING_SHAPE
 
 CH4 = "gas.f1602.t1.ch4"
 PAGES = {
@@ -135,6 +136,46 @@ def test_a_dead_device_leads_the_links_with_its_last_error(tmp_path):
         "192.0.2.10:502 pump",
     ):
         assert text in html
+
+
+FINDINGS = {
+    "dead_line": link("pump", "lost", error="refused"),
+    "dead_unit": link("pump", "lost", error="timeout"),
+    "wrong_device": link("pump", "degraded", error="wrong device: vendor 'A' ≠ 'B'"),
+    "certificate": link("kj", "lost", unit=None, error="certificate expired: 2026-01-01 < 2026-11-25"),
+    "exception": link("pump", "degraded", error="exception 4"),
+    "quarantine": link("pump", "degraded", error="exception 2", counters={"quarantined requests": 3}),
+    "busy": link("pump", "degraded", error="exception 6"),
+    "implausible": link("pump", "degraded", error="all zeros"),
+    "clock": link("kj", unit=None, clock="behind", skew_ms=-3_600_000),
+    "slow": link("pump", duration_ms=700.0),
+    "other": link("pump", "degraded", error="something"),
+    "none": link("pump"),
+}
+
+
+@pytest.mark.parametrize("finding", FINDINGS)
+def test_what_a_link_suffers_from_is_told_apart_by_word_and_shape(tmp_path, finding):
+    desk = make_desk(tmp_path)
+    builder = desk.builder
+    builder.links = [FINDINGS[finding]]
+    desk.show(builder)
+    row = next(row for row in desk.json("/links.json")["links"] if row["source"] == FINDINGS[finding]["source"])
+    assert row["finding"] == finding
+    for language in ("zh", "en"):
+        html = desk.html(f"/links?lang={language}")
+        assert (f"finding-{finding}" in html) == (finding != "none")
+        assert finding == "none" or word(f"finding.{finding}", language) in html
+    assert len(set(FINDING_SHAPE.values())) == len(FINDING_SHAPE)
+
+
+def test_the_difference_of_a_devices_clock_is_shown(tmp_path):
+    desk = make_desk(tmp_path)
+    builder = desk.builder
+    builder.links = [FINDINGS["clock"]]
+    desk.show(builder)
+    html = desk.html("/links")
+    assert re.search(r"[-−]3,?600\.0 s 慢", html)
 
 
 def test_source_that_never_reported_is_in_the_list(tmp_path):

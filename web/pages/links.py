@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from web.pages.link_finding import finding
 from web.pages.masthead import masthead
 from web.readers import Picture
 
@@ -34,6 +35,7 @@ def _row(picture: Picture, link: Mapping[str, Any]) -> dict[str, Any]:
         "kind": kinds.get(link["source"], ""),
         "was": link["state"],
         "state": link["state"] if picture.alive else "unknown",
+        "finding": finding(link) if picture.alive else "none",
         "answer_age_ms": None if answer_ms is None else max(picture.now_ms - answer_ms, 0),
         "points": _points_of(picture, link["source"]),
     }
@@ -43,6 +45,8 @@ def _silent(picture: Picture, source: str, kind: str) -> dict[str, Any]:
     empty = dict.fromkeys(("unit", "since_ms", "last_answer_ms", "answer_age_ms", "duration_ms"))
     counts = dict.fromkeys(("polls", "good", "bad", "reconnects"), 0)
     words = {"source": source, "kind": kind, "endpoint": "", "last_error": "", "was": "none", "state": "none"}
+    words |= {"finding": "none"}
+    empty |= {"clock": None, "skew_ms": None}
     return {**words, **empty, **counts, "counters": {}, "points": _points_of(picture, source)}
 
 
