@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from connectors.captures.serve_command import add_serve_command
 from connectors.opcua.certificate_command import add_certificate_command
 from connectors.plan_command import plan
 from connectors.probe_command import add_probe_commands
@@ -135,3 +136,4 @@ def add_commands(app: typer.Typer) -> None:
     add_report_commands(app)
     app.command()(capture)
     app.command("import")(import_)
+    add_serve_command(app)

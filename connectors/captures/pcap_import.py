@@ -19,6 +19,7 @@ from connectors.captures.folder import (
     write_header,
 )
 from connectors.captures.modbus_traffic import Conversation
+from connectors.captures.report_page import report_page
 from connectors.captures.tcp_packets import endpoint_text
 from connectors.captures.traffic import Progress, TrafficReading, read_traffic, warnings
 from connectors.captures.ua_draft import ReadNodes, read_nodes
@@ -28,6 +29,7 @@ from mines.errors import CaptureError
 from mines.site.site_file import read_site
 
 REPORT_FILE = "report.json"
+PAGE_FILE = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,12 @@ def import_pcap(file: Path, out: Path, *, software: str = "", progress: Progress
     if not frames and not any(each.messages for each in reading.ua_conversations):
         return ImportResult(report, problem or _nothing(file, reading))
     nodes = read_nodes(reading.ua_conversations, reading.ua_servers.nodes)
+    told = tuple([*warnings(reading), *_draft_warnings(reading, nodes)])
     with new_folder(out) as folder:
         _CaptureWriter(folder, reading, nodes).write(frames, report, names=(file.name, software))
-    return ImportResult(report, problem, tuple([*warnings(reading), *_draft_warnings(reading, nodes)]))
+        page = report_page(report, origin=file.name, warnings=told)
+        (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+    return ImportResult(report, problem, told)
 
 
 def _nothing(file: Path, reading: TrafficReading) -> CaptureError:

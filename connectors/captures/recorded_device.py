@@ -72,8 +72,8 @@ class RecordedDevice:
         return sorted({event.unit for event in self._events})
 
     def run_to(self, place: Place) -> None:
-        """Lets all have happened that had by this place; at an earlier one it begins anew."""
-        if (place.lap, place.time_ns) < (self._place.lap, self._place.time_ns) or place.lap != self._place.lap:
+        """Lets all have happened that had by this place; at an earlier one, or in another lap, it begins anew."""
+        if place.lap != self._place.lap or place.time_ns < self._place.time_ns:
             self._prime()
         self._place = place
         while self._count < len(self._events) and self._events[self._count].time_ns <= place.time_ns:

@@ -37,10 +37,15 @@ def serve(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--fault") from None
     options = ServeOptions(host=host, port=port, speed=speed, loop=loop, delays=delays, faults=faults)
-    asyncio.run(_serve(capture, options, json=json))
+    asyncio.run(serve_until_told(capture, options, json=json))
 
 
-async def _serve(capture: Path, options: ServeOptions, *, json: bool) -> None:
+async def serve_until_told(capture: Path, options: ServeOptions, *, json: bool) -> None:
+    """Serves until SIGINT or SIGTERM; says where.
+
+    Raises:
+        CaptureError: the capture is damaged, holds nothing to serve, or a port is taken.
+    """
     import asyncio
     import signal
 

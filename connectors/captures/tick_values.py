@@ -51,8 +51,8 @@ class TickValues:
         return largest
 
     def run_to(self, place: Place) -> None:
-        """Lets all have happened that had by this place; a new lap begins anew."""
-        if place.lap != self._place.lap:
+        """Lets all have happened that had by this place; at an earlier one, or in another lap, it begins anew."""
+        if place.lap != self._place.lap or place.time_ns < self._place.time_ns:
             self._prime()
         self._place = place
         while self._next < len(self._batches) and self._batches[self._next][0] <= place.time_ns:

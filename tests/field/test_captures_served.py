@@ -10,15 +10,21 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from pcap_writer import MS, T0_NS, Dialog, adu, pcap_bytes, read_request, words_reply
+from typer.testing import CliRunner
 
+from connectors.captures.capture_ticks import capture_ticks
 from connectors.captures.fault_script import Fault, FaultScript, parse_fault
 from connectors.captures.pcap_import import import_pcap
 from connectors.captures.playback import Place, Playback
 from connectors.captures.recorded_device import RecordedDevice
 from connectors.captures.recorded_server import RecordedServer
+from connectors.captures.serve_command import add_serve_command, serve_until_told
+from connectors.captures.serving import CaptureServer, ServeOptions
 from connectors.captures.wire_frames import WireFrame
 from mines.clock import ManualClock
+from mines.errors import CaptureError
 
 SERVER = "192.168.7.20:502"
 DAY_NS = 86_400_000_000_000
@@ -256,11 +262,19 @@ def command(*arguments):
     return [sys.executable, "-P", "-c", code, "serve", *map(str, arguments)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_the_command_prints_its_address_answers_and_ends_well_when_told(capture, number):
-    with subprocess.Popen(command(capture), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+@pytest.mark.parametrize(
+    ("number", "options"), [(signal.SIGINT, []), (signal.SIGTERM, ["--json"])], ids=["SIGINT", "SIGTERM"]
+)
+def test_the_command_prints_its_address_answers_and_ends_well_when_told(capture, number, options):
+    with subprocess.Popen(
+        command(capture, *options), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
         try:
             url = child.stdout.readline().strip()
+            if options:
+                (server,) = json.loads(url)["servers"]
+                assert (server["kind"], server["recorded"]) == ("modbus", SERVER)
+                url = server["url"]
             host, _, port = url.removeprefix("tcp://").rpartition(":")
             with socket.create_connection((host, int(port)), timeout=10) as client:
                 client.sendall(adu(3, 1, READ_1))
@@ -271,18 +285,59 @@ def test_the_command_prints_its_address_answers_and_ends_well_when_told(capture,
             child.kill()
 
 
-def test_json_names_every_served_device(capture):
-    with subprocess.Popen(command(capture, "--json"), stdout=subprocess.PIPE, text=True) as child:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--fault", "fire"], "--fault"), (["--speed", "0"], "--speed"), (["--port", "70000"], "--port")],
+    ids=["fault", "speed", "port"],
+)
+def test_a_wrong_option_is_a_usage_error(capture, arguments, words):
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    add_serve_command(app)
+    result = CliRunner().invoke(app, ["serve", str(capture), *arguments])
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_a_taken_port_and_a_capture_without_values_are_said(capture, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        options = ServeOptions(port=taken.getsockname()[1])
+        with pytest.raises(CaptureError, match="expected a free port"):
+            asyncio.run(serve_until_told(capture, options, json=False))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(CaptureError, match=r"capture\.toml"):
+        asyncio.run(serve_until_told(tmp_path / "none", ServeOptions(), json=False))
+
+
+def test_a_client_that_is_not_ours_reads_what_was_recorded():
+    pymodbus = pytest.importorskip("pymodbus.client")
+
+    async def run():
+        _, server = served()
+        port = await server.start("127.0.0.1", 0)
+        client = pymodbus.AsyncModbusTcpClient("127.0.0.1", port=port, timeout=5, retries=0)
         try:
-            (server,) = json.loads(child.stdout.readline())["servers"]
-            assert (server["kind"], server["recorded"]) == ("modbus", SERVER)
-            os.kill(child.pid, signal.SIGTERM)
-            assert child.wait(10) == 0
+            assert await client.connect()
+            good = await client.read_holding_registers(1, count=1, device_id=1)
+            refused = await client.read_holding_registers(9, count=1, device_id=1)
+            return good.registers, refused.exception_code
         finally:
-            child.kill()
+            client.close()
+            await server.stop()
+
+    assert asyncio.run(run()) == ([7], 2)
 
 
-def test_a_wrong_fault_is_a_usage_error(capture):
-    done = subprocess.run(command(capture, "--fault", "fire"), capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 2
-    assert "--fault" in done.stderr
+def test_twenty_years_between_two_readings_are_jumped_by_replay_and_by_serve(tmp_path):
+    later_ns = T0_NS + 20 * 365 * DAY_NS
+    one, two = Dialog(), Dialog(client=("192.168.7.10", 50_000))
+    packets = [one.send(0, T0_NS, adu(1, 1, READ_1)), one.send(1, T0_NS + MS, adu(1, 1, words_reply(3, 7)))]
+    packets += [two.send(0, later_ns, adu(1, 1, READ_1)), two.send(1, later_ns + MS, adu(1, 1, words_reply(3, 8)))]
+    (tmp_path / "talk.pcap").write_bytes(pcap_bytes(packets))
+    result = import_pcap(tmp_path / "talk.pcap", tmp_path / "capture")
+    assert result.report["span_s"] == pytest.approx(20 * 365 * 86_400)
+    assert len(list(capture_ticks(tmp_path / "capture").ticks)) <= 4
+    server = CaptureServer(tmp_path / "capture", ServeOptions(), ManualClock())
+    assert (server.playback.gaps, server.playback.length_ns) == (1, 1_000_000_000)

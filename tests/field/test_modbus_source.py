@@ -149,17 +149,26 @@ def test_the_next_slot_is_on_the_grid_later_than_the_last_and_not_long_past(peri
         assert next_s - period_s <= now_s - LATE_START_FRACTION * period_s + 1e-3 * period_s
 
 
-def test_sources_poll_at_phases_of_their_own_that_are_the_same_in_every_run():
-    async def phase_of(name: str, port: int) -> float:
-        async with Watch(modbus_source([modbus_point("1/holding/1", period_s=0.2)], port, id=name)) as watch:
-            seen = await watch.cycles(3)
-            return float(seen.batches[-1].monotonic_ns[0]) / 1e9 % 0.2
+@pytest.mark.parametrize(("name", "other"), [("fan", "pump"), ("kj", "hoist")])
+def test_a_source_polls_at_a_phase_that_its_name_decides(name, other):
+    def phase(id: str) -> float:
+        return modbus_source([modbus_point("1/holding/1")], 502, id=id)._parts.phase_fraction
+
+    assert phase(name) == phase(name)
+    assert phase(name) != phase(other)
+
+
+def test_a_source_keeps_to_its_phase():
+    period_s = 0.4
 
     async def test() -> None:
         async with Device() as device:
-            first, other, again = [await phase_of(name, device.port) for name in ("fan", "power", "fan")]
-            assert abs((first - again + 0.1) % 0.2 - 0.1) < 0.03
-            assert abs((first - other + 0.1) % 0.2 - 0.1) > 0.03
+            source = modbus_source([modbus_point("1/holding/1", period_s=period_s)], device.port, id="fan")
+            async with Watch(source) as watch:
+                seen = await watch.cycles(3)
+        phase_s = period_s * source._parts.phase_fraction
+        late_s = (float(seen.batches[-1].monotonic_ns[0]) / 1e9 - phase_s) % period_s
+        assert late_s < period_s / 2
 
     run(test())
 
