@@ -65,6 +65,8 @@ bench: $(STAMP) ## ratios against named peers
 
 pictures: $(STAMP) browser ## docs/img anew, from a live demo
 	$(BIN)/python docs/pictures.py
+	$(BIN)/python docs/link_states.py
+	$(BIN)/python docs/isolation_plot.py
 
 clean: ## forgets the environment
 	rm -rf .venv .tools

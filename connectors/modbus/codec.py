@@ -245,24 +245,6 @@ def byte_places(byte_order: str, size: int) -> list[int]:
     return [at for word in words for at in ((word + 1, word) if swap else (word, word + 1))]
 
 
-def text_of(payload: bytes, byte_order: str = "AB") -> str:
-    """What registers hold as text, two characters each: how devices without 43/14 say what they are.
-
-    Args:
-        payload: Data bytes of a fitting reply, two a register.
-        byte_order: AB, the first character in the upper byte; or BA.
-    Returns:
-        Up to the first NUL, without blanks at its ends; what is no printable ASCII as \\xNN.
-    Raises:
-        ValueError: no such order, or half a register.
-    """
-    if byte_order not in SHORT_ORDERS or len(payload) % 2:
-        raise ValueError(f"no text in {len(payload)} bytes of order {byte_order!r}")
-    if byte_order == "BA":
-        payload = np.frombuffer(payload, np.uint16).byteswap().tobytes()
-    return "".join(chr(c) if 32 <= c < 127 else f"\\x{c:02x}" for c in payload.partition(b"\0")[0]).strip(" ")
-
-
 @dataclass(frozen=True, slots=True)
 class _Part:
     """One block among those that are decoded at once."""

@@ -10,15 +10,16 @@ taken until the answer fits. Asked on every new connection, after every silence 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from connectors.modbus.address import MAX_REGISTER, AddressError, parse_address
-from connectors.modbus.codec import BYTE_ORDERS, REGISTERS, SHORT_ORDERS, BlockDecoder, Field, raw_sentinel, text_of
+from connectors.modbus.codec import BYTE_ORDERS, REGISTERS, SHORT_ORDERS, BlockDecoder, Field, raw_sentinel
 from connectors.modbus.plan import ReadRequest
-from connectors.modbus.probe_identity import IDENTITY_NAMES, identity_of
+from connectors.modbus.probe_identity import IDENTITY_NAMES, identity_of, text_of
 
 CHECK_EVERY_S: Final = 600.0
 ASK_AGAIN_S: Final = 10.0
@@ -155,8 +156,9 @@ def _number_problem(table: Mapping[str, Any], expected: str) -> str:
     value, data_type, order = table["value"], table["data_type"], table.get("byte_order", BYTE_ORDERS[0])
     if isinstance(value, bool) or not isinstance(value, int | float) or data_type not in REGISTERS:
         return expected
-    if raw_sentinel(value, data_type) != value:
-        return f"a value that is read as {data_type}"
+    raw = raw_sentinel(value, data_type)
+    if raw is None or not math.isfinite(raw):
+        return f"a value that {data_type} can have"
     orders = (*BYTE_ORDERS, *(SHORT_ORDERS if REGISTERS[data_type] == 1 else ()))
     return "" if order in orders else "byte_order one of " + ", ".join(orders)
 
@@ -181,7 +183,8 @@ def _signature(unit: int, table: Mapping[str, Any]) -> Signature:
     width = table["registers"] if text else REGISTERS[data_type]
     order = table.get("byte_order", "AB" if text else BYTE_ORDERS[0])
     request = ReadRequest(unit, address.table, address.register, width, ())
-    return Signature(request, data_type, order, value if text else float(value))
+    raw = value if text else raw_sentinel(value, data_type)
+    return Signature(request, data_type, order, math.nan if raw is None else raw)
 
 
 def _shown(value: float | str) -> str:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from connectors.modbus.device_check import ASK_AGAIN_S, CHECK_EVERY_S, DeviceCheck
+from connectors.modbus.device_check import DeviceCheck, Proofs
 from connectors.modbus.mbap import Answer
 from connectors.modbus.plan import ReadRequest
 from connectors.modbus.plausibility import Plausibility
@@ -23,6 +23,9 @@ REFUSALS: Final = frozenset({Reason.ILLEGAL_FUNCTION, Reason.ILLEGAL_ADDRESS, Re
 """Exceptions 1, 2 and 3: the device will not read this as it was asked for."""
 
 
+WRONG_DEVICE: Final = "wrong device"
+
+
 def delay_s(failures: int, first_s: float, most_s: float) -> float:
     """Rest after so many failures in a row [s]: none, then doubling from `first_s` up to `most_s`. No jitter."""
     return min(first_s * 2.0 ** min(failures - 1, 30), most_s) if failures > 0 else 0.0
@@ -31,15 +34,17 @@ def delay_s(failures: int, first_s: float, most_s: float) -> float:
 class Inquiry:
     """One planned request and how it fares."""
 
-    __slots__ = ("asked_s", "failures", "reason", "request", "rest_until_s", "unit")
+    __slots__ = ("asked_s", "failures", "measures", "reason", "request", "rest_until_s", "unit", "word")
 
-    def __init__(self, request: ReadRequest, unit: UnitHealth) -> None:
+    def __init__(self, request: ReadRequest, unit: UnitHealth, *, measures: bool = False) -> None:
         self.request = request
         self.unit = unit
+        self.measures = measures  # it has measured values, not only switches
         self.asked_s = 0.0
         self.failures = 0  # silences in a row
         self.rest_until_s = 0.0
         self.reason = Reason.NONE  # of the last answer
+        self.word = ""  # for it
 
     def forget(self) -> None:
         """After an outage: ask as if for the first time."""
@@ -60,10 +65,7 @@ class UnitHealth:
             odd: Looks for answers that cannot be; None = nobody does.
         """
         self.unit = unit
-        self.check = check
-        self.wrong = ""  # why it is not the device that the site means; "" = it is, as far as is known
-        self.proved_to: object = None  # the connection on which it was checked
-        self.check_at_s = 0.0
+        self.proofs = None if check is None else Proofs(check)
         self._odd = odd
         self.inquiries: list[Inquiry] = []
         self.state = LinkState.CONNECTING
@@ -91,6 +93,8 @@ class UnitHealth:
         inquiry.forget()
         inquiry.reason = Reason.NONE
         self.inquiries.append(inquiry)
+        if self._odd is not None and inquiry.measures:
+            self._odd.expect(inquiry)
 
     def drop(self, inquiry: Inquiry) -> None:
         """The inquiry is not asked any more: what it suffered from is its unit's ailment no longer."""
@@ -126,8 +130,10 @@ class UnitHealth:
         self._is_odd(inquiry, answer, now_s)
         self._count(answer)
         self._ailing += (answer.reason is not Reason.NONE) - (inquiry.reason is not Reason.NONE)
-        inquiry.reason = answer.reason
+        inquiry.reason, inquiry.word = answer.reason, answer.word
         if answer.heard:
+            if self.silent and self._odd is not None:
+                self._odd.resume(now_s)
             inquiry.forget()
             self._last_answer_ms, self._duration_ms = answer.receive_time_ms, answer.duration_ms
         else:
@@ -141,27 +147,18 @@ class UnitHealth:
             self.rest_until_s = now_s + delay_s(self.failures - (1 if self.proven else 0), *backoff_s)
         return self._enter(self._judged_state(), answer.receive_time_ms)
 
-    def must_prove(self, connection: object, now_s: float) -> bool:
-        """True where it must say again what it is: on another connection, after a silence, or after its time."""
-        if self.check is None:
-            return False
-        return self.proved_to is not connection or self.failures > 0 or now_s >= self.check_at_s
-
-    def proved(self, connection: object, fault: str, now_s: float) -> None:
-        """What came of the check: "" = it is the device that the site means."""
-        self.wrong, self.proved_to = fault, connection
-        self.check_at_s = now_s + (ASK_AGAIN_S if fault else CHECK_EVERY_S)
-
     def line_lost(self, word: str, now_ms: int) -> bool:
         """The connection is gone or cannot be made; True where the state has changed by it."""
         self._last_error = word
         return self._enter(LinkState.LOST, now_ms)
 
-    def forget(self) -> None:
+    def forget(self, now_s: float) -> None:
         """The line is back after an outage: everything is asked afresh."""
         self.failures, self.asked, self.proven, self.rest_until_s = 0, False, False, 0.0
         for inquiry in self.inquiries:
             inquiry.forget()
+        if self._odd is not None:
+            self._odd.resume(now_s)
 
     def report(self, source: str, endpoint: str, now_ms: int, line: Mapping[str, int]) -> LinkReport:
         """The report of this moment; `line` holds what is counted for the line as a whole."""
@@ -172,7 +169,7 @@ class UnitHealth:
             state=self.state,
             since_ms=self._since_ms,
             last_answer_ms=self._last_answer_ms,
-            last_error=self._last_error,
+            last_error=self._told(),
             duration_ms=self._duration_ms,
             polls=counters.pop("polls", 0),
             good=counters.pop("good", 0),
@@ -185,7 +182,13 @@ class UnitHealth:
 
     def _is_odd(self, inquiry: Inquiry, answer: Answer, now_s: float) -> bool:
         """Looks at what came; True where what is odd of the unit has changed by it."""
-        if self._odd is None or answer.payload is None or not self._odd.take(inquiry, answer.payload, now_s):
+        if self._odd is None or not inquiry.measures:
+            return False
+        if answer.payload is None:
+            if answer.heard:
+                self._odd.refused(inquiry)
+            return False
+        if not self._odd.take(inquiry, answer.payload, now_s):
             return False
         if self._odd.word:
             self.counters[self._odd.word] += 1
@@ -201,6 +204,17 @@ class UnitHealth:
             self.counters["bad"] += 1
             self.counters[answer.word.partition(": ")[0]] += 1
             self._last_error = answer.word
+
+    def _told(self) -> str:
+        """Its last error; where the unit answers, one that still holds."""
+        if self.state is not LinkState.DEGRADED or self.failures:
+            return self._last_error
+        if self.proofs is not None and self.proofs.fault:
+            return f"{WRONG_DEVICE}: {self.proofs.fault}"
+        words = [inquiry.word for inquiry in self.inquiries if inquiry.reason is not Reason.NONE]
+        if not words:
+            return (self._odd.word if self._odd is not None else "") or self._last_error
+        return self._last_error if self._last_error in words else words[-1]
 
     def _judged_state(self) -> LinkState:
         if self.silent:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from connectors.modbus.connection import Connection, Link
-from connectors.modbus.device_check import DeviceCheck
-from connectors.modbus.health import REFUSALS, Inquiry, UnitHealth
+from connectors.modbus.device_check import Proofs
+from connectors.modbus.health import REFUSALS, WRONG_DEVICE, Inquiry, UnitHealth
 from connectors.modbus.mbap import Answer
 from connectors.modbus.settings import ModbusSettings
 from connectors.modbus.unit_settings import MOST_WAIT_S
@@ -25,6 +25,8 @@ REQUEST_BYTES: Final = 8
 """Of an RTU frame that reads: unit, function, address, count, CRC."""
 REPLY_BYTES: Final = 5
 """Of an RTU frame that answers it, beside the data: unit, function, byte count, CRC."""
+LONGEST_REPLY_BYTES: Final = 251
+"""Data of the longest reply: how much a device will tell of itself is not known beforehand."""
 
 __all__ = ["Cycle", "Line", "LineTimes", "Link"]
 
@@ -171,7 +173,7 @@ class Line:
             self.counters["reconnects"] += 1
         if was_out and self.standing() == [connection]:
             for unit in self.units:
-                unit.forget()
+                unit.forget(self._loop.time())
 
     def _went_down(self, connection: Connection) -> None:
         """Where it was good until now and is made again at once, lost is what is missed by a poll."""
@@ -199,6 +201,9 @@ class Line:
         now_s = self._loop.time()
         if inquiry.rest_until_s > now_s:
             return self._unsent(inquiry.reason, "resting")
+        if unit.proofs is not None and unit.proofs.fault_on(connection.link):
+            if not unit.proofs.due(connection.link, now_s, silent=unit.failures > 0):
+                return self._unsent(Reason.WRONG_DEVICE, WRONG_DEVICE)
         if cycle.leaves(unit, now_s, alone=len(self.units) == 1):
             unit.counters["not read in time"] += 1
             return self._unsent(Reason.BLOCK_NOT_READ, "not read in time")
@@ -228,39 +233,39 @@ class Line:
     async def _answer(self, inquiry: Inquiry, link: Link) -> Answer:
         """What came of it; of a unit that is not the device that the site means, nothing."""
         unit = inquiry.unit
-        if unit.check is not None:
-            if unit.must_prove(link, self._loop.time()):
-                unproved = await self._prove(inquiry, unit.check, link)
-                if unproved is not None:
-                    return unproved
-            if unit.wrong:
-                now_ms, now_ns = self._clock.wall_ms(), self._clock.monotonic_ns()
-                return Answer(None, Reason.WRONG_DEVICE, f"wrong device: {unit.wrong}", now_ms, now_ns, True)
+        if unit.proofs is not None and unit.proofs.due(link, self._loop.time(), silent=unit.failures > 0):
+            unproved = await self._prove(inquiry, unit.proofs, link)
+            if unproved is not None:
+                return unproved
         return await link.read(inquiry.request, self._wait_s(inquiry))
 
-    async def _prove(self, inquiry: Inquiry, check: DeviceCheck, link: Link) -> Answer | None:
-        """Asks the unit what it is. An answer where that could not be found out: it stands for the one wanted."""
-        unit, fault = inquiry.unit, ""
+    async def _prove(self, inquiry: Inquiry, proofs: Proofs, link: Link) -> Answer | None:
+        """Asks the unit what it is. Where it is another, or cannot be asked: the answer in place of the one wanted."""
+        unit, fault, check = inquiry.unit, "", proofs.check
         if check.identity is not None:
-            told = await link.identify(unit.unit, self._wait_s(inquiry))
+            told = await link.identify(unit.unit, self._wait_s(inquiry, LONGEST_REPLY_BYTES))
             if told.payload is None and told.reason not in REFUSALS:
                 return told
             fault = check.identity_fault(told.payload)
         if check.signature is not None and not fault:
-            read = await link.read(check.signature.request, self._wait_s(inquiry))
+            read = await link.read(check.signature.request, self._wait_s(inquiry, check.signature.request.data_bytes))
             if read.payload is None and read.reason not in REFUSALS:
                 return read
             fault = check.signature.fault(read.payload) if read.payload is not None else f"its signature: {read.word}"
-        unit.proved(link, fault, self._loop.time())
-        return None
+        proofs.enter(link, fault, self._loop.time())
+        if not fault:
+            return None
+        now_ms, now_ns = self._clock.wall_ms(), self._clock.monotonic_ns()
+        return Answer(None, Reason.WRONG_DEVICE, f"{WRONG_DEVICE}: {fault}", now_ms, now_ns, True)
 
-    def _wait_s(self, inquiry: Inquiry) -> float:
+    def _wait_s(self, inquiry: Inquiry, data_bytes: int | None = None) -> float:
         """For the whole reply: what the wire takes, and what the unit may take to begin to answer."""
         times, request = self._times[inquiry.unit], inquiry.request
         begin_s = times.timeout_s if inquiry.unit.asked else times.first_pass_s
         if not self._on_a_wire:
             return begin_s
-        wire_s = self._transport.wire_s(REQUEST_BYTES, REPLY_BYTES + request.data_bytes)
+        reply_bytes = REPLY_BYTES + (request.data_bytes if data_bytes is None else data_bytes)
+        wire_s = self._transport.wire_s(REQUEST_BYTES, reply_bytes)
         return min(begin_s + wire_s, max(MOST_WAIT_S, LEAST_TIMEOUT_S + wire_s))
 
     def _silence(self, connection: Connection) -> None:

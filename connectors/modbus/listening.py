@@ -7,7 +7,7 @@ nobody polls are bad each period, and say so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final
 from zlib import crc32
 
@@ -19,6 +19,7 @@ from connectors.modbus.health import Inquiry, UnitHealth
 from connectors.modbus.line_claim import LineClaim
 from connectors.modbus.overheard import Heard
 from connectors.modbus.plan import ReadRequest
+from connectors.modbus.plausibility import Plausibility
 from connectors.modbus.points import ReadPoint, read_points
 from connectors.modbus.polling import stop
 from connectors.modbus.settings import ModbusSettings
@@ -42,7 +43,7 @@ class _Block:
 
     def __init__(self, points: Sequence[ReadPoint], request: ReadRequest, unit: UnitHealth) -> None:
         self.index: IndexArray = np.array([point.need.point for point in points], dtype=np.int32)
-        self.inquiry = Inquiry(request, unit)
+        self.inquiry = Inquiry(request, unit, measures=any(point.measures for point in points))
         unit.adopt(self.inquiry)
         fields = [point.field(request) for point in points]
         self._decoder = BlockDecoder(fields, request.count, of_bits=request.table.of_bits)
@@ -82,6 +83,7 @@ class ListeningSource:
         self.id = id
         self._points = tuple(points)
         self._read = read
+        self._settings = settings
         self._transport = settings.transport
         self._backoff_s = (settings.backoff_s, settings.backoff_max_s)
         self._clock = clock
@@ -105,7 +107,8 @@ class ListeningSource:
         tap, source_id = self._tap, self.id
         told = None if tap is None else lambda ns, data: tap(source_id, False, ns, data)
         port = TappedPort(self._transport, self._clock, backoff_s=self._backoff_s, tap=told)
-        run = _Run(self._read, port, self._clock, id=self.id)
+        odd = {point.need.address.unit: self._odd(point.need.address.unit) for point in self._read}
+        run = _Run(self._read, port, self._clock, id=self.id, odd=odd)
         if self.claim is not None:
             await self.claim.hold()
         task = asyncio.create_task(port.keep_open(), name=f"{self.id}: listening")
@@ -126,6 +129,10 @@ class ListeningSource:
             if self.claim is not None:
                 self.claim.release()
 
+    def _odd(self, number: int) -> Plausibility | None:
+        settings = self._settings.unit(number)
+        return Plausibility(settings.frozen_s) if settings.plausibility else None
+
     def _batch(self, rows: _Rows) -> Batch:
         index, value, quality, stamp = rows
         return make_batch(
@@ -139,12 +146,20 @@ _Rows = tuple[IndexArray, ValueArray, QualityArray, tuple[int, int]]
 class _Run:
     """One stream: what was heard of which point, and when."""
 
-    def __init__(self, read: Sequence[ReadPoint], port: TappedPort, clock: Clock, *, id: str) -> None:
+    def __init__(
+        self,
+        read: Sequence[ReadPoint],
+        port: TappedPort,
+        clock: Clock,
+        *,
+        id: str,
+        odd: Mapping[int, Plausibility | None],
+    ) -> None:
         self._read, self._port, self._clock, self._id = read, port, clock, id
         self._loop = asyncio.get_running_loop()
         now_s = self._loop.time()
         numbers = sorted({point.need.address.unit for point in read})
-        self._units = {number: UnitHealth(number, clock.wall_ms()) for number in numbers}
+        self._units = {number: UnitHealth(number, clock.wall_ms(), odd=odd[number]) for number in numbers}
         self._heard_s = {number: now_s for number in numbers}  # by unit
         self._longest_s = {
             number: max(point.need.period_s for point in read if point.need.address.unit == number)

@@ -9,7 +9,7 @@ from connectors.modbus.address import MAX_REGISTER, Address, AddressError, parse
 from connectors.modbus.codec import BITS_TYPE, BOOL, BYTE_ORDERS, REGISTERS, SHORT_ORDERS, Field, raw_sentinel
 from connectors.modbus.plan import Need, PlanLimits, ReadRequest
 from mines.errors import Problem
-from mines.model import Point
+from mines.model import Point, PointKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,11 @@ class ReadPoint:
     need: Need
     point: Point
     data_type: str
+
+    @property
+    def measures(self) -> bool:
+        """True where it is a measured or counted value, not a switch or a state."""
+        return self.point.kind in (PointKind.ANALOG, PointKind.TOTAL) and self.data_type != BOOL
 
     def field(self, request: ReadRequest) -> Field:
         """Where its value lies in the replies to a request that covers it."""

@@ -111,7 +111,8 @@ class Family:
         fields = [self._read[need.point].field(request) for need in request.needs]
         decoder = BlockDecoder(fields, request.count, of_bits=request.table.of_bits)
         rows = slice(first_row, first_row + len(fields))
-        return Block(Inquiry(request, self._unit), decoder, rows, self)
+        measures = any(self._read[need.point].measures for need in request.needs)
+        return Block(Inquiry(request, self._unit, measures=measures), decoder, rows, self)
 
     def _after_refusal(self, block: Block, now_s: float) -> Sequence[Block]:
         if not self._parted:

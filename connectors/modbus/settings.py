@@ -11,7 +11,7 @@ from connectors.modbus.bounds import Bounds, key_problem, number_problems
 from connectors.modbus.plan import MAX_BITS, MAX_REGISTERS, NeverRead, PlanLimits
 from connectors.modbus.points import read_points
 from connectors.modbus.transport import SerialTransport, TcpTransport, Transport, read_transport
-from connectors.modbus.unit_settings import NUMBERS, UnitSettings, profile_layer, read_units
+from connectors.modbus.unit_settings import DEVICE_KEYS, NUMBERS, UnitSettings, profile_layer, read_units
 from mines.errors import Problem
 from mines.model import Point
 from mines.site.source_table import SourceTable
@@ -121,10 +121,23 @@ def _contradictions(table: SourceTable, good: Mapping[str, Any], transport: Tran
         key = "backoff_max_s" if "backoff_max_s" in good else "backoff_s"
         what = f"backoff_max_s {most_s:g} is less than backoff_s {first_s:g}"
         problems.append(key_problem(table, key, what, "backoff_max_s not less than backoff_s"))
+    if isinstance(transport, SerialTransport) and transport.passive:
+        problems += _asked_where_nobody_asks(table)
     if isinstance(transport, SerialTransport) and good.get("connections", 1) > 1:
         what = f"is {good['connections']} on a serial port"
         problems.append(key_problem(table, "connections", what, "1: a bus carries one request at a time"))
     return problems
+
+
+def _asked_where_nobody_asks(table: SourceTable) -> list[Problem]:
+    units = table.settings.get("unit", {})
+    tables = [it for it in units.items() if isinstance(it[1], Mapping)] if isinstance(units, Mapping) else []
+    return [
+        key_problem(table, f"unit.{name}.{key}", "on a line that is only listened to", "none: nothing is asked there")
+        for name, own in tables
+        for key in DEVICE_KEYS
+        if key in own
+    ]
 
 
 def _unknown(table: SourceTable, keys: Sequence[str]) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""F44 and F45: a device that is not the one that the site means gives no value; answers that cannot be are told."""
+"""F45: a device that is not the one that the site means gives no value, and its neighbours notice nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from modbus_points import modbus_point, modbus_source
 from modbus_streams import Watch
-from probed_device import ProbedDevice, Unit
+from probed_device import ProbedDevice, Unit, words
+from rtu_devices import RtuLine, framed
 
-from connectors.modbus.device_check import device_check, identity_problem, signature_problem
+from connectors.modbus.device_check import (
+    ASK_AGAIN_S,
+    CHECK_EVERY_S,
+    Proofs,
+    device_check,
+    identity_problem,
+    signature_problem,
+)
 from connectors.modbus.plan import PlanLimits
-from connectors.modbus.plausibility import ALL_ONES, ALL_ZEROS, FROZEN, LEAST_BYTES, Plausibility
+from connectors.modbus.probe_identity import text_of
+from connectors.modbus.settings import read_settings
+from connectors.modbus.transport import SerialTransport
 from connectors.modbus.unit_settings import UnitSettings
 from mines.quality import Reason, Severity
+from mines.site.source_table import SourceTable
 
 MAKER, OTHER = {0: b"KJ Works", 1: b"S-77", 2: b"2.1"}, {0: b"Other", 1: b"S-77", 2: b"2.1"}
 IDENTITY = {"vendor": "KJ Works", "product_code": "S-77"}
@@ -123,67 +134,143 @@ def test_the_right_device_is_back_at_once_on_a_new_connection():
     asyncio.run(test())
 
 
+def test_a_unit_that_is_asked_on_two_connections_proves_itself_once_on_each():
+    async def test() -> None:
+        points = [modbus_point(f"1/holding/{k}", period_s=0.1) for k in range(0, 20, 4)]
+        async with ProbedDevice({1: unit()}) as device:
+            source = modbus_source(points, device.port, connections=2, **checked(identity=IDENTITY))
+            async with Watch(source) as watch:
+                await watch.until(lambda seen: device.asked[(1, 3)] >= 30, within_s=10)
+            assert (device.connections, device.asked[(1, 43)]) == (2, 2)
+
+    asyncio.run(test())
+
+
+def test_of_two_connections_the_one_that_leads_to_another_device_is_not_believed():
+    proofs = Proofs(device_check(1, IDENTITY, None))
+    right, wrong = Connection(), Connection()
+    proofs.enter(wrong, "vendor 'KJ Works' ≠ 'Other'", 0.0)
+    proofs.enter(right, "", 1.0)
+    assert (proofs.fault_on(right), proofs.fault_on(wrong)) == ("", "vendor 'KJ Works' ≠ 'Other'")
+
+
+class Connection:
+    """Stands for a link: nothing but itself."""
+
+
 @pytest.mark.parametrize(
-    ("registers", "word"),
-    [(0, ALL_ZEROS), (0xFFFF, ALL_ONES), (1, "")],
-    ids=["all zeros", "all ones", "something"],
+    ("fault", "rest_s"), [("", CHECK_EVERY_S), ("another", ASK_AGAIN_S)], ids=["it fits", "it does not"]
 )
-def test_what_cannot_be_is_told_by_the_link_and_kept_as_it_came(registers, word):
+def test_a_unit_is_asked_what_it_is_on_another_connection_after_a_silence_and_after_its_time(fault, rest_s):
+    proofs, connection = Proofs(device_check(1, IDENTITY, None)), Connection()
+    assert proofs.due(connection, 0.0, silent=False)
+    proofs.enter(connection, fault, 0.0)
+    assert not proofs.due(connection, rest_s - 0.1, silent=False)
+    assert proofs.due(connection, rest_s, silent=False)
+    assert proofs.due(connection, 1.0, silent=True)
+    assert proofs.due(Connection(), 1.0, silent=False)
+
+
+def test_a_wrong_device_is_counted_as_asked_only_when_it_was():
     async def test() -> None:
-        points = [modbus_point(f"1/holding/{k}", period_s=0.1) for k in range(10)]
-        async with ProbedDevice({1: unit(registers=dict.fromkeys(range(10), registers))}) as device:
-            seen, _ = await values_of(modbus_source(points, device.port), device)
-            assert seen.last(0)[0] == registers
-            assert set(seen.reasons(0)) == {Reason.NONE}
-            assert seen.report(1).state.value == ("degraded" if word else "good")
-            assert seen.report(1).last_error == word
+        async with ProbedDevice({1: unit(OTHER), 2: unit()}) as device:
+            source = modbus_source(POINTS, device.port, **checked(identity=IDENTITY))
+            async with Watch(source) as watch:
+                seen = await watch.cycles(8, within_s=10)
+                device.units[2].exception = 4  # so that its line reports
+                await watch.until(lambda seen: "degraded" in seen.states(2))
+            assert set(seen.reasons(0)) == {Reason.WRONG_DEVICE}
+            assert (device.asked[(1, 43)], device.asked[(1, 3)]) == (1, 0)
+            report = seen.report(1)
+            assert (report.polls, report.bad, report.counters["wrong device"]) == (1, 1, 1)
 
     asyncio.run(test())
 
 
-def test_a_unit_that_comes_to_life_is_plausible_again():
+def test_on_a_slow_wire_a_long_identity_is_waited_for():
+    """At 1200 baud sixty characters take more than half a second, which a unit's own time does not hold."""
+
+    async def slow(request, wire) -> None:
+        if request.function != 43:
+            wire.send(request.reply())
+            return
+        objects = b"".join(bytes([number, len(text)]) + text for number, text in MAKER.items())
+        await asyncio.sleep(0.8)
+        wire.send(framed(bytes([1, 43, 14, 1, 1, 0, 0, len(MAKER)]) + objects))
+
     async def test() -> None:
-        points = [modbus_point(f"1/holding/{k}", period_s=0.1) for k in range(10)]
-        registers = dict.fromkeys(range(10), 0)
-        async with ProbedDevice({1: unit(registers=registers)}) as device:
-            source = modbus_source(points, device.port)
-            seen, _ = await values_of(source, device, change=lambda: registers.update({3: 7}))
-            assert seen.states(1)[-2:] == ["degraded", "good"]
-            assert seen.report(1).last_error == ""
+        async with RtuLine(slow) as line:
+            transport = SerialTransport(line.path, baud=1200, parity="N")
+            units = {1: UnitSettings(PlanLimits(), timeout_s=0.3, identity=IDENTITY)}
+            source = modbus_source([modbus_point("1/holding/3")], transport=transport, units=units)
+            async with Watch(source) as watch:
+                seen = await watch.until(lambda seen: seen.states(1)[-1:] == ["good"], within_s=10)
+            assert set(seen.reasons(0)) <= {Reason.NONE}
 
     asyncio.run(test())
 
 
-def test_a_few_registers_of_zero_are_nothing_odd():
-    odd = Plausibility()
-    assert not odd.take("a", bytes(LEAST_BYTES - 2), 0.0)
-    assert odd.take("b", bytes(2), 0.0)
-    assert odd.word == ALL_ZEROS
-    assert odd.take("a", bytes([1]) + bytes(LEAST_BYTES - 3), 1.0)
-    assert odd.word == ""
+@pytest.mark.parametrize("key", ["identity", "signature"])
+def test_on_a_line_that_is_only_listened_to_nobody_can_be_asked_what_he_is(key):
+    settings = {
+        "device": "/dev/ttyS9",
+        "passive": True,
+        "unit": {"3": {key: {"identity": IDENTITY, "signature": SIGNATURE}[key]}},
+    }
+    lines = {"": 12, f"unit.3.{key}": 20}
+    read, problems = read_settings(
+        SourceTable("tap", "modbus_serial", settings, lines=lines), [modbus_point("3/holding/0")]
+    )
+    assert read is None
+    assert [(problem.line, problem.key) for problem in problems] == [(20, f"source.tap.unit.3.{key}")]
 
 
-def test_registers_that_stand_still_are_told_only_where_the_site_asks_for_it():
-    for frozen_s, word in ((None, ""), (60.0, FROZEN)):
-        odd = Plausibility(frozen_s)
-        for second in range(0, 200, 10):
-            odd.take("a", b"\1\2\3\4" * 8, float(second))
-        assert odd.word == word
-        odd.take("a", b"\1\2\3\5" * 8, 200.0)
-        assert odd.word == ""
+MODEL = {"address": "input/10", "data_type": "string", "registers": 8, "value": "KJ2000N"}
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([bytes(16), b"\xff" * 16, b"\1" * 16])), max_size=30))
-def test_a_unit_is_odd_exactly_while_all_its_blocks_are_alike_and_flat(answers):
-    odd, last, expected = Plausibility(), {}, ""
-    for number, (block, payload) in enumerate(answers):
-        changed = odd.take(block, payload, float(number))
-        last[block] = payload
-        kinds = {p[0] for p in last.values()}
-        before, expected = expected, {frozenset({0}): ALL_ZEROS, frozenset({255}): ALL_ONES}.get(frozenset(kinds), "")
-        assert odd.word == expected
-        assert changed == (before != expected)
+@pytest.mark.parametrize(
+    ("order", "text", "believed"),
+    [
+        ("AB", b"KJ2000N", True),
+        ("BA", b"JK0200\0N", True),
+        ("AB", b"KJ2000N ", True),
+        ("AB", b"KJ2000N-2", False),
+        ("AB", b"JK0200\0N", False),
+    ],
+    ids=["as it is", "bytes swapped", "a blank behind", "a longer one", "bytes swapped, not said"],
+)
+def test_a_text_in_registers_is_a_signature(order, text, believed):
+    async def test() -> None:
+        registers = dict(enumerate(words(text.ljust(16, b"\0")), 10))
+        there = Unit({3: REGISTERS, 4: registers})
+        async with ProbedDevice({1: there, 2: unit()}) as device:
+            source = modbus_source(POINTS, device.port, **checked(signature=MODEL | {"byte_order": order}))
+            seen, _ = await values_of(source, device)
+            assert set(seen.reasons(0)) == {Reason.NONE if believed else Reason.WRONG_DEVICE}
+            if not believed:
+                told = next(r.last_error for r in reversed(seen.reports) if r.unit == 1 and r.last_error)
+                assert told.startswith("wrong device: input/10 'KJ2000N' ≠ '")
+
+    asyncio.run(test())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=16), st.sampled_from(["AB", "BA"]))
+def test_a_text_is_read_back_from_its_registers_in_both_orders(text, order):
+    packed = text.encode().ljust(16, b"\0") if len(text) % 2 else text.encode().ljust(16)
+    if order == "BA":
+        packed = bytes(packed[at ^ 1] for at in range(16))
+    assert text_of(packed, order) == text
+
+
+@pytest.mark.parametrize(("payload", "order"), [(b"ABC", "AB"), (b"AB", "ABCD")], ids=["half a register", "no order"])
+def test_what_is_no_text_is_a_defect(payload, order):
+    with pytest.raises(ValueError, match="no text"):
+        text_of(payload, order)
+
+
+def test_what_cannot_be_printed_is_shown_and_never_taken_for_text():
+    assert text_of(b"K\x01\xffJ") == "K\\x01\\xffJ"
 
 
 @pytest.mark.parametrize(
@@ -196,12 +283,37 @@ def test_an_identity_that_says_nothing_is_refused(table):
 @pytest.mark.parametrize(
     "change",
     [{"address": "coil/1"}, {"address": "holding/1.3"}, {"address": "x"}, {"data_type": "bool"}, {"value": True},
-     {"value": "1"}, {"byte_order": "AABB"}, {"more": 1}],
-    ids=["a coil", "a bit", "no address", "a bool", "a truth value", "a text", "no order", "unknown key"],
+     {"value": "1"}, {"byte_order": "AABB"}, {"more": 1}, {"value": 70_000}, {"value": 0.5}, {"value": float("nan")},
+     {"address": "holding/65535", "data_type": "int32"}],
+    ids=["a coil", "a bit", "no address", "a bool", "a truth value", "a text", "no order", "unknown key", "too large",
+         "no whole number", "no number", "beyond the last register"],
 )  # fmt: skip
 def test_a_signature_that_cannot_be_read_is_refused(change):
     assert signature_problem(SIGNATURE) == ""
     assert signature_problem(SIGNATURE | change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"registers": 0}, {"registers": 65}, {"registers": 3}, {"registers": True}, {"value": ""}, {"value": " KJ"},
+     {"value": 7}, {"value": "煤"}, {"byte_order": "ABCD"}, {"more": 1}, {"address": "input/65530"}],
+    ids=["no register", "too many", "too few", "a truth value", "no text", "a blank before", "a number", "not ASCII",
+         "no order", "unknown key", "beyond the last register"],
+)  # fmt: skip
+def test_a_text_that_cannot_be_read_is_refused_as_a_signature(change):
+    assert signature_problem(MODEL) == ""
+    assert signature_problem(MODEL | change)
+
+
+@pytest.mark.parametrize(
+    ("data_type", "value", "raw"),
+    [("int16", 65535, b"\xff\xff"), ("float32", 0.1, b"\x3d\xcc\xcc\xcd"), ("uint16", 0, b"\0\0")],
+    ids=["a bit pattern", "a decimal", "zero"],
+)
+def test_a_signature_is_compared_as_the_type_holds_it(data_type, value, raw):
+    check = device_check(1, None, {"address": "holding/0", "data_type": data_type, "value": value})
+    assert check.signature.fault(raw) == ""
+    assert check.signature.fault(bytes(len(raw) - 1) + b"\1")
 
 
 def test_a_unit_without_tables_need_prove_nothing():
