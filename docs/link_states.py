@@ -25,7 +25,7 @@ OUT = Path(__file__).parent / "img"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 SIZES = {"links-states": (1366, 768), "links-states-4k": (3840, 2160)}
 GOOD = {register: 200 + register for register in range(10)}
-SLOW_S = 0.7
+SLOW_S = 1.2
 
 
 class SlowDevice(ProbedDevice):
@@ -45,7 +45,7 @@ DEVICES = {
     "drainage": ProbedDevice({1: Unit({3: dict.fromkeys(range(10), 0)})}),
 }
 MORE = {
-    "hoist": "timeout_s = 2\nresponse_ms = 700",
+    "hoist": "timeout_s = 2\nresponse_ms = 1200",
     "compressor": '[source.compressor.unit.1.identity]\nvendor = "KJ Works"',
 }
 

@@ -31,7 +31,7 @@ HOLLOW_SHAPE: Final = {1: "□", 2: "△", 3: "◇", 4: "○"}
 STATE_SHAPE: Final = {"live": "◎", "late": "◐", "stale": "▤", "lost": "▨", "never": "┄"}
 FINDING_SHAPE: Final = {
     "dead_line": "╳", "dead_unit": "▨", "wrong_device": "≠", "certificate": "⚿", "exception": "!", "quarantine": "▣",
-    "busy": "…", "implausible": "≟", "clock": "◷", "slow": "◔", "other": "◐", "none": "",
+    "busy": "…", "implausible": "≟", "clock": "◷", "slow": "◔", "overrun": "»", "other": "◐", "none": "",
 }  # fmt: skip
 LINK_SHAPE: Final = {"good": "◎", "degraded": "◐", "connecting": "◌", "lost": "▨", "none": "┄", "unknown": "?"}
 

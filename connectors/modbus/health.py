@@ -24,6 +24,8 @@ REFUSALS: Final = frozenset({Reason.ILLEGAL_FUNCTION, Reason.ILLEGAL_ADDRESS, Re
 
 
 WRONG_DEVICE: Final = "wrong device"
+SLOW_FOR_MS: Final = 30_000
+"""So long after a slow answer a unit is said to be slow (project default): a few reports."""
 
 
 def delay_s(failures: int, first_s: float, most_s: float) -> float:
@@ -82,6 +84,7 @@ class UnitHealth:
         self._last_answer_ms: int | None = None
         self._last_error = ""
         self._duration_ms: float | None = None
+        self._slow_ms: int | None = None  # its last slow answer
 
     @property
     def quarantined(self) -> int:
@@ -147,6 +150,11 @@ class UnitHealth:
             self.rest_until_s = now_s + delay_s(self.failures - (1 if self.proven else 0), *backoff_s)
         return self._enter(self._judged_state(), answer.receive_time_ms)
 
+    def was_slow(self, answer: Answer) -> None:
+        """It took more than half the time that it has to begin to answer."""
+        self.counters["slow replies"] += 1
+        self._slow_ms = answer.receive_time_ms
+
     def line_lost(self, word: str, now_ms: int) -> bool:
         """The connection is gone or cannot be made; True where the state has changed by it."""
         self._last_error = word
@@ -163,6 +171,8 @@ class UnitHealth:
     def report(self, source: str, endpoint: str, now_ms: int, line: Mapping[str, int]) -> LinkReport:
         """The report of this moment; `line` holds what is counted for the line as a whole."""
         counters = {**line, **self.counters}
+        if self._slow_ms is not None and abs(now_ms - self._slow_ms) <= SLOW_FOR_MS:
+            counters["slow lately"] = 1
         return LinkReport(
             source=source,
             unit=self.unit,

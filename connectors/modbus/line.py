@@ -221,6 +221,8 @@ class Line:
         self.asking = None
         if answer.heard:
             connection.heard()
+            if answer.duration_ms is not None and self._is_slow(inquiry, answer.duration_ms):
+                unit.was_slow(answer)
         delay_s = self._delay_s[unit]
         if delay_s:
             connection.rests_until_s = self._loop.time() + delay_s
@@ -267,6 +269,14 @@ class Line:
         reply_bytes = REPLY_BYTES + (request.data_bytes if data_bytes is None else data_bytes)
         wire_s = self._transport.wire_s(REQUEST_BYTES, reply_bytes)
         return min(begin_s + wire_s, max(MOST_WAIT_S, LEAST_TIMEOUT_S + wire_s))
+
+    def _is_slow(self, inquiry: Inquiry, duration_ms: float) -> bool:
+        """True where a unit that took so long is not far from being called silent; the wire's time is not its own."""
+        half_ms = 500 * self._times[inquiry.unit].timeout_s
+        if duration_ms <= half_ms or not self._on_a_wire:
+            return duration_ms > half_ms
+        wire_s = self._transport.wire_s(REQUEST_BYTES, REPLY_BYTES + inquiry.request.data_bytes)
+        return duration_ms - 1000 * wire_s > half_ms
 
     def _silence(self, connection: Connection) -> None:
         """A line on which every unit is silent may be dead itself: a fresh connection is the way to find out."""

@@ -7,9 +7,9 @@ short is said to be so, and nothing of the rest is lost by it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from connectors.modbus.address import MAX_REGISTER, Address, Table
 from connectors.modbus.asker import Asker, TimeIsOver
@@ -32,7 +32,7 @@ _ABSENT: Final = frozenset({Reason.GATEWAY_PATH, Reason.GATEWAY_NO_RESPONSE})
 _NOT_THERE: Final = frozenset({Reason.ILLEGAL_ADDRESS, Reason.ILLEGAL_VALUE})
 _MOST_SILENCES: Final = 2  # in a row: the rest of the table is left alone
 _MOST_FAILURES: Final = 3  # other exceptions in a row: the same
-_MOST_AROUND: Final = 10  # reads for one look
+_MOST_AROUND: Final = 10  # reads for one look at one moment
 _BUSY_AGAIN: Final = 2  # so often a read is sent again where the unit says that it is busy
 
 
@@ -56,6 +56,8 @@ class Asked:
     last: int = 999
     most_reads: int = 120  # of one table
     rate: float = 5.0  # requests a second
+    moments: int = 4  # at which a value is read whose byte order is asked for …
+    apart_s: float = 0.5  # … so far from each other
     timeout_s: float = 1.0
     again_s: float = 1.0  # before a connection on which nothing was heard is made again
     within_s: float = 600.0
@@ -69,14 +71,14 @@ class Asked:
     @property
     def most_requests(self) -> int:
         """The most that it can send."""
-        return len(self.units) * (1 + len(TABLES) + self.most_reads * len(self.tables) + 1) + _MOST_AROUND * len(
-            self.looks
-        )
+        of_looks = _MOST_AROUND * self.moments * len(self.looks)
+        return len(self.units) * (1 + len(TABLES) + self.most_reads * len(self.tables) + 1) + of_looks
 
     @property
     def most_seconds(self) -> float:
         """The longest that it can take [s]."""
-        return min(self.within_s, self.most_requests * max(1 / self.rate, self.timeout_s))
+        rests_s = self.moments * self.apart_s * len(self.looks)
+        return min(self.within_s, self.most_requests * max(1 / self.rate, self.timeout_s) + rests_s)
 
 
 async def probe_line(
@@ -230,10 +232,25 @@ class _Prober:
                 search.end()
 
     async def _look(self, look: Look) -> None:
-        """Reads around a value and ranks what it may be, also one register to either side."""
+        """Reads around a value, at several moments, and ranks what it may be, also one register to either side."""
         unit = next((unit for unit in self.found.units if unit.unit == look.address.unit), None)
         if unit is None:
             return
+        moments: list[Mapping[int, int]] = []
+        try:
+            for number in range(self._asked.moments):
+                if number:
+                    await asyncio.sleep(self._asked.apart_s)
+                words = await self._words(unit, look)
+                if not words:
+                    break
+                moments.append(words)
+        finally:  # what was read before the probe's time was over is ranked all the same
+            low, high, expect = look.low, look.high, look.expect
+            unit.byte_orders.append(candidates(moments, look.address, low=low, high=high, expect=expect))
+
+    async def _words(self, unit: UnitFound, look: Look) -> Mapping[int, int]:
+        """Registers around a value, as far as the device has them."""
         words: dict[int, int] = {}
         for first, count in _around(look.address.register):
             if words.keys() >= set(range(first, first + count)) or first + count > MAX_REGISTER + 1:
@@ -244,8 +261,7 @@ class _Prober:
             if answer.payload is not None:
                 data = answer.payload
                 words |= {first + at: int.from_bytes(data[2 * at : 2 * at + 2], "big") for at in range(count)}
-        found: dict[str, Any] = candidates(words, look.address, low=look.low, high=look.high, expect=look.expect)
-        unit.byte_orders.append(found)
+        return words
 
     def _tell(self) -> None:
         left = len(self.found.not_asked) + self._tables_left * self._asked.most_reads

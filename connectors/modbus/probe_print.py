@@ -92,7 +92,9 @@ def _byte_orders(console: Console, look: dict[str, Any]) -> None:
     console.print(f"  类型与字节序 types and byte orders at {look['address']}:")
     for each in look["ranked"]:
         beside = f"  偏移 off by {each['shift']:+d}" if each["shift"] else ""
-        console.print(f"    {each['address']}  {each['data_type']}  {each['byte_order']}  = {each['value']:g}{beside}")
+        leaps = "  跳变 leaps" if each["leaps"] else ""
+        value = f"{each['address']}  {each['data_type']}  {each['byte_order']}  = {each['value']:g}"
+        console.print(f"    {value}{beside}{leaps}")
     if not look["ranked"]:
         console.print("    无可信候选 nothing plausible")
 

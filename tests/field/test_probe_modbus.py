@@ -34,7 +34,7 @@ from connectors.simulator.demo.tables import DEVICES
 from mines.clock import ManualClock, SystemClock
 from mines.errors import LinkLost
 
-QUICK = {"rate": 5000.0, "timeout_s": 0.15, "again_s": 0.02, "last": 120, "most_reads": 60}
+QUICK = {"rate": 5000.0, "apart_s": 0.01, "timeout_s": 0.15, "again_s": 0.02, "last": 120, "most_reads": 60}
 HOLDING, INPUT, COIL, DISCRETE = 3, 4, 1, 2
 
 
@@ -229,7 +229,7 @@ def test_a_wrong_byte_order_and_a_register_off_by_one_are_found(order, shift):
 
 def test_without_an_expectation_what_is_plausible_comes_first():
     words_of = dict(zip((99, 100, 101, 102, 103, 104), (0, *words(struct.pack(">f", 3.25)), 0, 0, 0), strict=True))
-    ranked = candidates(words_of, Address(1, Table.HOLDING, 100), low=0.0, high=4.0)["ranked"]
+    ranked = candidates([words_of], Address(1, Table.HOLDING, 100), low=0.0, high=4.0)["ranked"]
     assert (ranked[0]["byte_order"], ranked[0]["value"], ranked[0]["shift"]) == ("ABCD", 3.25, 0)
 
 

@@ -148,7 +148,8 @@ FINDINGS = {
     "busy": link("pump", "degraded", error="exception 6"),
     "implausible": link("pump", "degraded", error="all zeros"),
     "clock": link("kj", unit=None, clock="behind", skew_ms=-3_600_000),
-    "slow": link("pump", duration_ms=700.0),
+    "slow": link("pump", duration_ms=700.0, counters={"slow lately": 1}),
+    "overrun": link("pump", counters={"cycle ms": 1_300, "overruns": 4}),
     "other": link("pump", "degraded", error="something"),
     "none": link("pump"),
 }
@@ -167,6 +168,39 @@ def test_what_a_link_suffers_from_is_told_apart_by_word_and_shape(tmp_path, find
         assert (f"finding-{finding}" in html) == (finding != "none")
         assert finding == "none" or word(f"finding.{finding}", language) in html
     assert len(set(FINDING_SHAPE.values())) == len(FINDING_SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("given", "finding"),
+    [
+        (link("kj", unit=None, duration_ms=700.0), "slow"),
+        (link("kj", unit=None, duration_ms=70.0), "none"),
+        (link("pump", duration_ms=2_400.0), "none"),
+        (link("pump", counters={"cycle ms": 900, "overruns": 4}), "none"),
+        (link("pump", counters={"cycle ms": 900, "cycle ms of 10 s": 11_000}), "overrun"),
+        (link("pump", counters={"cycle ms": 900, "cycle ms of 10 s": 9_000}), "none"),
+        (link("pump", counters={"cycle ms": 1_300, "slow lately": 1}), "slow"),
+        (link("pump", "lost", error="timeout", counters={"cycle ms": 1_300}), "dead_unit"),
+        (link("pump", "degraded", error="exception 4", counters={"slow lately": 1}), "exception"),
+    ],
+    ids=["a slow server", "a quick server", "a long reply on a slow wire", "overruns that are over",
+         "the slower points", "in time again", "the guilty one of a line", "dead before all", "refused before slow"],
+)  # fmt: skip
+def test_a_slow_unit_and_a_line_that_cannot_keep_its_period_are_told_apart(tmp_path, given, finding):
+    desk = make_desk(tmp_path)
+    builder = desk.builder
+    builder.links = [given]
+    desk.show(builder)
+    assert next(row for row in desk.json("/links.json")["links"] if row["endpoint"])["finding"] == finding
+
+
+def test_the_points_of_a_unit_are_its_own(tmp_path):
+    desk = make_desk(tmp_path)
+    builder = desk.builder
+    builder.links = [link("pump", unit=1), link("pump", unit=2), link("kj", unit=None)]
+    desk.show(builder)
+    points = {(row["source"], row["unit"]): row["points"] for row in desk.json("/links.json")["links"]}
+    assert (points["pump", 1], points["pump", 2], points["kj", None]) == (2, 0, 4)
 
 
 def test_the_difference_of_a_devices_clock_is_shown(tmp_path):

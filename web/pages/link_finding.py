@@ -9,22 +9,26 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 SLOW_MS: Final = 500.0
-"""An answer that takes longer is slow (project default)."""
+"""An answer of a server that takes longer is slow (project default). A unit of a line says itself that it was slow:
+more than half the time that it has to begin to answer."""
 FINDINGS: Final = (
     "dead_line", "dead_unit", "wrong_device", "certificate", "exception", "quarantine", "busy", "implausible", "clock",
-    "slow", "other", "none",
+    "slow", "overrun", "other", "none",
 )  # fmt: skip
 _UNIT_SILENT: Final = ("timeout", "exception 10", "exception 11")
 _BUSY: Final = ("exception 5", "exception 6")
 _ODD: Final = ("all zeros", "all ones", "frozen")
+_CYCLE: Final = "cycle ms"  # of the points of the shortest period
+_CYCLE_OF: Final = "cycle ms of "  # and of others: "cycle ms of 10 s"
 _RIGHT: Final = (None, "right")
 
 
-def finding(link: Mapping[str, Any]) -> str:
+def finding(link: Mapping[str, Any], period_ms: int | None = None) -> str:
     """One of FINDINGS.
 
     Args:
         link: As in the snapshot's `links`.
+        period_ms: The shortest of the source's points; None = it has none.
     """
     error, state, counters = link["last_error"], link["state"], link["counters"]
     if state == "lost":
@@ -37,9 +41,27 @@ def finding(link: Mapping[str, Any]) -> str:
         return "certificate"
     if link.get("clock") not in _RIGHT:
         return "clock"
-    if link["duration_ms"] is not None and link["duration_ms"] >= SLOW_MS:
+    if _slow(link):
         return "slow"
+    if _overruns(counters, period_ms):
+        return "overrun"
     return "other" if state == "degraded" else "none"
+
+
+def _slow(link: Mapping[str, Any]) -> bool:
+    if link["unit"] is not None:
+        return bool(link["counters"].get("slow lately", 0))
+    return link["duration_ms"] is not None and link["duration_ms"] >= SLOW_MS
+
+
+def _overruns(counters: Mapping[str, int], period_ms: int | None) -> bool:
+    """True where the newest poll cycle of a line took longer than its period: every unit on it is polled too rarely."""
+    return any(
+        lasted_ms > 1000 * float(name.removeprefix(_CYCLE_OF).removesuffix(" s"))
+        if name.startswith(_CYCLE_OF)
+        else name == _CYCLE and period_ms is not None and lasted_ms > period_ms
+        for name, lasted_ms in counters.items()
+    )
 
 
 def _of_a_lost_link(error: str) -> str:

@@ -29,15 +29,16 @@ def links(picture: Picture) -> dict[str, Any]:
 
 def _row(picture: Picture, link: Mapping[str, Any]) -> dict[str, Any]:
     kinds = {source.id: source.kind for source in picture.readers.site.sources}
-    answer_ms = link["last_answer_ms"]
+    answer_ms, source = link["last_answer_ms"], link["source"]
+    periods = (picture.index.periods_ms[point.id] for point in picture.index.points.values() if point.source == source)
     return {
         **link,
         "kind": kinds.get(link["source"], ""),
         "was": link["state"],
         "state": link["state"] if picture.alive else "unknown",
-        "finding": finding(link) if picture.alive else "none",
+        "finding": finding(link, min(periods, default=None)) if picture.alive else "none",
         "answer_age_ms": None if answer_ms is None else max(picture.now_ms - answer_ms, 0),
-        "points": _points_of(picture, link["source"]),
+        "points": _points_of(picture, source, link["unit"]),
     }
 
 
@@ -50,5 +51,7 @@ def _silent(picture: Picture, source: str, kind: str) -> dict[str, Any]:
     return {**words, **empty, **counts, "counters": {}, "points": _points_of(picture, source)}
 
 
-def _points_of(picture: Picture, source: str) -> int:
-    return sum(point.source == source for point in picture.index.points.values())
+def _points_of(picture: Picture, source: str, unit: int | None = None) -> int:
+    """How many points a source has; those of one unit are the ones whose address begins with it: `UNIT/…`."""
+    begins = "" if unit is None else f"{unit}/"
+    return sum(point.source == source and point.address.startswith(begins) for point in picture.index.points.values())
