@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from asyncua import ua
 from asyncua.client.ua_session import UaSession
-from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from connectors.opcua.endpoints import Endpoint, policy_word
@@ -20,7 +19,7 @@ from connectors.opcua.parts import Parts, TooMuch, Undecodable
 from connectors.opcua.security import make_ready
 from connectors.opcua.settings import OpcUaSettings
 from connectors.opcua.walk import Child, Node, Page
-from connectors.opcua.wire import UNREADABLE, ReadOnlyClient, error_word, link_errors
+from connectors.opcua.wire import TOO_MUCH, UNREADABLE, ReadOnlyClient, error_word, link_errors
 from mines.clock import Clock
 from mines.errors import LinkLost
 
@@ -31,14 +30,6 @@ _AT_ONCE: Final = 100  # nodes in a browse, project default; a server's own lowe
 _READS_AT_ONCE: Final = 500  # attributes in a read, project default
 MOST_REFERENCES: Final = 1000
 """Of one node in one answer, project default: more come by continuation points, and no answer takes long to make."""
-_TOO_MUCH: Final = frozenset(
-    {
-        StatusCodes.BadTooManyOperations,
-        StatusCodes.BadRequestTooLarge,
-        StatusCodes.BadResponseTooLarge,
-        StatusCodes.BadEncodingLimitsExceeded,
-    }
-)
 _TOKENS: Final = {0: "anonymous", 1: "user", 2: "certificate", 3: "issued token"}
 _MODES: Final = {1: "None", 2: "Sign", 3: "SignAndEncrypt"}
 
@@ -181,7 +172,7 @@ def _size() -> Iterator[None]:
     try:
         yield
     except UaStatusCodeError as error:
-        if error.code in _TOO_MUCH:
+        if error.code in TOO_MUCH:
             raise TooMuch(error.code) from error
         raise
     except OSError:

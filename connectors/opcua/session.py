@@ -15,7 +15,6 @@ from typing import Final
 
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
-from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from connectors.opcua.bulk import Notification
@@ -29,7 +28,7 @@ from connectors.opcua.parts import Parts, TooMuch, Undecodable
 from connectors.opcua.security import make_ready
 from connectors.opcua.settings import OpcUaSettings, queue_size
 from connectors.opcua.tap import WireTap
-from connectors.opcua.wire import UNREADABLE, Orphan, ReadOnlyClient, error_word, link_errors
+from connectors.opcua.wire import TOO_MUCH, UNREADABLE, Orphan, ReadOnlyClient, error_word, link_errors
 from mines.clock import NO_TIME_MS, Clock
 from mines.errors import LinkLost
 
@@ -40,14 +39,6 @@ _HISTORIES_AT_ONCE: Final = 100  # project default
 _FROM_CACHE_MS: Final = 2**31 - 1  # MaxAge that asks for what the server has: a read must not make it poll its devices
 _MISSED_KEEP_ALIVES: Final = 3
 _CLOSE_S: Final = 1.0
-_TOO_MUCH: Final = frozenset(
-    {
-        StatusCodes.BadTooManyOperations,
-        StatusCodes.BadRequestTooLarge,
-        StatusCodes.BadResponseTooLarge,
-        StatusCodes.BadEncodingLimitsExceeded,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +301,7 @@ def _size() -> Iterator[None]:
     try:
         yield
     except UaStatusCodeError as error:
-        if error.code in _TOO_MUCH:
+        if error.code in TOO_MUCH:
             raise TooMuch(error.code) from error
         raise
 

@@ -33,6 +33,15 @@ from mines.errors import LinkLost
 
 NO_SUCH_ENDPOINT: Final = "no such endpoint"
 
+TOO_MUCH: Final = frozenset(
+    {
+        StatusCodes.BadTooManyOperations,
+        StatusCodes.BadRequestTooLarge,
+        StatusCodes.BadResponseTooLarge,
+        StatusCodes.BadEncodingLimitsExceeded,
+    }
+)
+"""Words of a server that finds one request, or its reply, too large."""
 _USER_REFUSED: Final = frozenset(
     {
         StatusCodes.BadUserAccessDenied,

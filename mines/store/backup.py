@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from mines.errors import StoreError
 from mines.events import event_log_sha256
-from mines.store.disk import open_reader, store_errors
+from mines.store.disk import reading, store_errors
 from mines.store.layout import SIDE_FILES, DataFolder
 from mines.store.proof import canonical
 from mines.store.reader import Reader
@@ -122,14 +122,9 @@ def logical_hashes(data: Path) -> dict[str, Any]:
 
 def _acts_sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    database = open_reader(path)
-    if database is not None:
-        try:
-            with store_errors(path):
-                for row in database.execute("SELECT canonical FROM ledger ORDER BY id"):
-                    digest.update(row[0] + b"\n")
-        finally:
-            database.close()
+    with reading(path) as database:
+        for row in () if database is None else database.execute("SELECT canonical FROM ledger ORDER BY id"):
+            digest.update(row[0] + b"\n")
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -264,3 +265,25 @@ def _read_only(path: Path, *, rolled_back: bool = False) -> Database | None:
         database.close()
         raise
     return database
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Database | None]:
+    """A database for reading, closed afterwards; None where it is not there. Errors as `open_reader`."""
+    database = open_reader(path)
+    try:
+        with store_errors(path):
+            yield database
+    finally:
+        if database is not None:
+            database.close()
+
+
+@contextmanager
+def decoding(path: Path, what: str) -> Iterator[None]:
+    """Turns bytes that do not decode into Damaged, with the file and what was to be decoded named."""
+    try:
+        with store_errors(path):
+            yield
+    except (ValueError, struct.error, IndexError, TypeError, OverflowError) as err:
+        raise Damaged(f"{path}: {what}: {err}") from err

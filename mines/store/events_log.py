@@ -11,7 +11,7 @@ from typing import Final, overload
 from mines.errors import StoreError
 from mines.events import Event, event_from_json
 from mines.store.chain import GENESIS, first_broken, holds, link
-from mines.store.disk import Database, Disk, open_reader, open_writer, store_errors, transaction
+from mines.store.disk import Database, Disk, open_writer, reading, store_errors, transaction
 
 _CHUNK: Final = 1000
 TABLES: Final = (
@@ -180,11 +180,5 @@ def _event(seq: int, canonical: bytes) -> Event:
 
 def read_applied_frame(path: Path) -> int:
     """Number of the last journal frame whose events are known to be in the log; 0 where there is no log yet."""
-    database = open_reader(path)
-    if database is None:
-        return 0
-    try:
-        with store_errors(path):
-            return int(database.execute("SELECT frame FROM applied").fetchone()[0])
-    finally:
-        database.close()
+    with reading(path) as database:
+        return 0 if database is None else int(database.execute("SELECT frame FROM applied").fetchone()[0])

@@ -89,9 +89,14 @@ class FrameColumns:
 
     def axis_time_ms(self) -> TimeArray:
         """Where each row stands on the axis of history: box time, for a back-filled row its source time. Shape (n,)."""
-        backfill = (self.batches.kind == RowKind.BACKFILL)[self.batch_of_row]
-        timed = backfill & (self.rows.source_time_ms != NO_TIME_MS)
-        return np.where(timed, self.rows.source_time_ms, self.rows.receive_time_ms)
+        kind = self.batches.kind[self.batch_of_row]
+        return axis_time_ms(kind, self.rows.source_time_ms, self.rows.receive_time_ms)
+
+
+def axis_time_ms(kind: npt.NDArray[np.integer], source_time_ms: TimeArray, receive_time_ms: TimeArray) -> TimeArray:
+    """Where rows stand on the axis of history: box time, for a back-filled row its source time. Shape (n,) [ms]."""
+    backfilled = (kind == RowKind.BACKFILL) & (source_time_ms != NO_TIME_MS)
+    return np.where(backfilled, source_time_ms, receive_time_ms)
 
 
 def columns_of(ticks: Sequence[Tick]) -> FrameColumns:

@@ -17,7 +17,7 @@ import numpy as np
 
 from mines.errors import StoreError
 from mines.quality import Flag
-from mines.store.disk import Damaged, Database, Disk, open_reader, store_errors
+from mines.store.disk import Damaged, Database, Disk, reading, store_errors
 from mines.store.events_log import read_applied_frame
 from mines.store.frame import decode_columns
 from mines.store.journal import SEGMENT_MS, read_boots, read_span, remove_segment
@@ -117,14 +117,9 @@ def packed_headers(folder: DataFolder) -> dict[int, PartHeader]:
     """Every packed part, by the number of its segment's first frame."""
     headers: dict[int, PartHeader] = {}
     for month in folder.raw_months():
-        database = open_reader(month)
-        if database is None:
-            continue
-        try:
-            with store_errors(month):
+        with reading(month) as database:
+            if database is not None:
                 headers |= {header.first_seq: header for header in read_headers(database)}
-        finally:
-            database.close()
     return headers
 
 
@@ -145,18 +140,14 @@ def _remove_old(folder: DataFolder, disk: Disk, headers: dict[int, PartHeader], 
 
 def _read_segment(path: Path) -> tuple[Content, PartHeader]:
     """Every row of a sealed segment, and what the part will say of itself but for its number, size and hash."""
-    database = open_reader(path)
-    if database is None:
-        raise StoreError(f"{path}: is gone")
-    try:
-        with store_errors(path):
-            boots = read_boots(database)
-            keys = sorted({key for boot in boots for source in boot.sources for key in source.keys})
-            lookups = {boot.id: KeyLookup.of(boot.sources, keys) for boot in boots}
-            samples, confirmations, seqs, first_tick_ms = _gather_frames(database, path, lookups)
-            span = read_span(database) or (None, None)
-    finally:
-        database.close()
+    with reading(path) as database:
+        if database is None:
+            raise StoreError(f"{path}: is gone")
+        boots = read_boots(database)
+        keys = sorted({key for boot in boots for source in boot.sources for key in source.keys})
+        lookups = {boot.id: KeyLookup.of(boot.sources, keys) for boot in boots}
+        samples, confirmations, seqs, first_tick_ms = _gather_frames(database, path, lookups)
+        span = read_span(database) or (None, None)
     if not seqs:
         raise Damaged(f"{path}: holds no frame")
     content = content_of(keys, samples, confirmations)

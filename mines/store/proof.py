@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from mines.errors import StoreError
 from mines.store.chain import GENESIS, link
-from mines.store.disk import Commit, Database, Disk, open_reader, open_writer, store_errors, transaction
+from mines.store.disk import Commit, Database, Disk, open_writer, reading, store_errors, transaction
 from mines.store.layout import DataFolder, first_seq_of
 from mines.store.packing import packed_headers, sealed_segments
 from mines.store.raw_file import PartHeader
@@ -243,18 +242,6 @@ def read_head_file(path: Path) -> Head:
 
 
 POINT_TABLES: Final = ("keys", "validity", "sites", "site_files")
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[Database | None]:
-    """A database for reading, closed afterwards; None where it is not there."""
-    database = open_reader(path)
-    try:
-        with store_errors(path):
-            yield database
-    finally:
-        if database is not None:
-            database.close()
 
 
 def _new_subjects(folder: DataFolder, linked: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

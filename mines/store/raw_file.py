@@ -5,17 +5,16 @@ A part is named by the number of its segment's first frame, so packing a segment
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from mines.store.disk import Commit, Damaged, Database, Disk, open_writer, store_errors, transaction
+from mines.store.disk import Commit, Damaged, Database, Disk, decoding, open_writer, transaction
 from mines.store.raw_part import Chunk, Content, Packed, Times, confirmation_rows, decode_rows, decode_times, unpack
 from mines.store.row_gather import Gathered
+from mines.times import SHANGHAI
 
 TABLES: Final = (
     """CREATE TABLE parts (
@@ -33,7 +32,6 @@ TABLES: Final = (
     "CREATE INDEX chunks_by_point ON chunks (point_key, confirmations, first_ms, last_ms)",
     "CREATE INDEX chunks_by_part ON chunks (first_seq)",
 )
-_SHANGHAI: Final = timezone(timedelta(hours=8))
 Span = tuple[int | None, int | None]
 
 
@@ -57,7 +55,7 @@ class PartHeader:
 
 def month_of(hour_ms: int) -> str:
     """The name of the month that an hour belongs to, as mines count days: Shanghai time."""
-    return datetime.fromtimestamp(hour_ms / 1000, _SHANGHAI).strftime("%Y-%m")
+    return datetime.fromtimestamp(hour_ms / 1000, SHANGHAI).strftime("%Y-%m")
 
 
 def open_raw(path: Path, disk: Disk) -> Database:
@@ -125,7 +123,7 @@ def read_part(database: Database, path: Path, first_seq: int) -> Content:
     Raises:
         Damaged: its bytes make no rows.
     """
-    with _decoding(path, first_seq):
+    with decoding(path, f"part of frame {first_seq}"):
         times = database.execute("SELECT body FROM times WHERE first_seq = ? ORDER BY no", (first_seq,)).fetchall()
         rows = database.execute(
             "SELECT confirmations, point_key, times_no, rows, first_ms, last_ms, body FROM chunks WHERE first_seq = ?"
@@ -171,7 +169,7 @@ def read_points(
             (key, int(confirmations), *span),
         ).fetchall()
         for first_seq, times_no, body in chunks:
-            with _decoding(path, first_seq):
+            with decoding(path, f"part of frame {first_seq}"):
                 if (first_seq, times_no) not in known:
                     known[(first_seq, times_no)] = _times(database, first_seq, times_no)
                 times = known[(first_seq, times_no)]
@@ -190,13 +188,3 @@ def _chunk_row(first_seq: int, confirmations: int, chunk: Chunk) -> tuple[object
     return (
         chunk.key, first_seq, confirmations, chunk.times_no, chunk.rows, chunk.first_ms, chunk.last_ms, chunk.body,
     )  # fmt: skip
-
-
-@contextmanager
-def _decoding(path: Path, first_seq: int) -> Iterator[None]:
-    """Turns what is no part into Damaged, with the file and the part named."""
-    try:
-        with store_errors(path):
-            yield
-    except (ValueError, struct.error, IndexError, TypeError, OverflowError) as err:
-        raise Damaged(f"{path}: part of frame {first_seq}: its content makes no rows: {err}") from err

@@ -7,21 +7,20 @@ changed is another.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from mines.clock import NO_TIME_MS
 from mines.errors import StoreError
 from mines.events import Event
-from mines.model import RowKind, TimeArray, ValueArray
+from mines.model import TimeArray, ValueArray
 from mines.quality import QualityArray
-from mines.store.disk import Database, open_reader, store_errors
+from mines.store.disk import Database, reading
 from mines.store.events_log import first_broken_event, read_events
 from mines.store.frame import Frame, decode_columns, decode_frame
+from mines.store.frame_columns import axis_time_ms
 from mines.store.journal import Boot, read_boots, read_span
 from mines.store.layout import DataFolder, first_seq_of
 from mines.store.points_registry import AcceptedSite, read_key, read_known, read_site_files, read_sites
@@ -48,8 +47,7 @@ class SampleColumns:
     @property
     def time_ms(self) -> TimeArray:
         """Place of each row on the axis of history: box time, for a back-filled row its source time. (n,) [ms]"""
-        backfilled = (self.kind == RowKind.BACKFILL) & (self.source_time_ms != NO_TIME_MS)
-        return np.where(backfilled, self.source_time_ms, self.receive_time_ms)
+        return axis_time_ms(self.kind, self.source_time_ms, self.receive_time_ms)
 
 
 class Reader:
@@ -98,19 +96,19 @@ class Reader:
         key = self._keys_of((point_id,))[point_id]
         found = [nothing()]
         for path in self._folder.stats_years() if key is not None else []:
-            with self._database(path) as database:
+            with reading(path) as database:
                 if database is not None and key is not None:
                     found.append(read_hourly(database, key, from_ms, to_ms))
         return Statistics.joined(found)
 
     def events(self, from_ms: int | None = None, to_ms: int | None = None) -> list[Event]:
         """Events of a time range, in seq order."""
-        with self._database(self._folder.events_db) as database:
+        with reading(self._folder.events_db) as database:
             return [] if database is None else read_events(database, from_ms, to_ms)
 
     def broken_event(self) -> int | None:
         """Number of the first event that is missing or altered; None where the whole chain holds."""
-        with self._database(self._folder.events_db) as database:
+        with reading(self._folder.events_db) as database:
             return None if database is None else first_broken_event(database)
 
     def frames(self, after_seq: int = 0, *, skipped: list[str] | None = None) -> Iterator[Frame]:
@@ -126,7 +124,7 @@ class Reader:
     def newest_tick_ms(self) -> int | None:
         """Box time of the newest tick that is durable; None where there is none."""
         for path in reversed(self._folder.segments()):
-            with self._database(path) as database:
+            with reading(path) as database:
                 row = None if database is None else database.execute("SELECT max(last_tick_ms) FROM frames").fetchone()
                 if row is not None and row[0] is not None:
                     return int(row[0])
@@ -135,7 +133,7 @@ class Reader:
     def source_ids(self, boot_id: str) -> tuple[str, ...]:
         """Ids of the sources of a boot, in the order that its frames count in."""
         for path in reversed(self._folder.segments()):
-            with self._database(path) as database:
+            with reading(path) as database:
                 for boot in [] if database is None else read_boots(database):
                     if boot.id == boot_id:
                         return tuple(source.id for source in boot.sources)
@@ -143,17 +141,17 @@ class Reader:
 
     def known_points(self) -> frozenset[str]:
         """Ids that the registry knows, each as it was last called."""
-        with self._database(self._folder.points_db) as database:
+        with reading(self._folder.points_db) as database:
             return frozenset() if database is None else frozenset(entry.id for entry in read_known(database))
 
     def accepted_sites(self) -> list[AcceptedSite]:
         """Sites that were taken into use, oldest first."""
-        with self._database(self._folder.points_db) as database:
+        with reading(self._folder.points_db) as database:
             return [] if database is None else read_sites(database)
 
     def site_files(self, sha256: str) -> dict[str, bytes]:
         """The files of an accepted site by name, byte for byte: enough to run it again."""
-        with self._database(self._folder.points_db) as database:
+        with reading(self._folder.points_db) as database:
             return {} if database is None else read_site_files(database, sha256)
 
     def _gather(
@@ -166,7 +164,7 @@ class Reader:
         parts, packed = self._packed_rows(wanted, span, segments, confirmations=confirmations)
         for first_seq, path in segments.items():
             if first_seq not in packed:
-                with self._database(path) as database:
+                with reading(path) as database:
                     if database is not None:
                         parts[first_seq] = _segment_rows(database, path, wanted, span=span, confirmations=confirmations)
                     elif not path.exists():  # packed and removed while we read: look again
@@ -190,7 +188,7 @@ class Reader:
         packed: set[int] = set()
         slot_of = {key: slot for slot, key in enumerate(wanted)}
         for path in self._folder.raw_months() if wanted else []:
-            with self._database(path) as database:
+            with reading(path) as database:
                 if database is None:
                     continue
                 packed |= packed_among(database, list(segments))
@@ -200,11 +198,11 @@ class Reader:
         return parts, packed
 
     def _keys_of(self, point_ids: Sequence[str]) -> dict[str, int | None]:
-        with self._database(self._folder.points_db) as database:
+        with reading(self._folder.points_db) as database:
             return {point: None if database is None else read_key(database, point) for point in point_ids}
 
     def _frames_of(self, path: Path, after_seq: int, skipped: list[str] | None) -> Iterator[Frame]:
-        with self._database(path) as database:
+        with reading(path) as database:
             if database is None:
                 return
             for seq, body in database.execute("SELECT seq, body FROM frames WHERE seq > ? ORDER BY seq", (after_seq,)):
@@ -218,17 +216,6 @@ class Reader:
                     skipped.append(f"{path}: {err}")
                     continue
                 yield frame
-
-    @contextmanager
-    def _database(self, path: Path) -> Iterator[Database | None]:
-        """Read-only; None where the file is not there: not yet, or, a listed segment, not any more."""
-        database = open_reader(path)
-        try:
-            with store_errors(path):
-                yield database
-        finally:
-            if database is not None:
-                database.close()
 
 
 def _segment_rows(

@@ -9,10 +9,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from mines.clock import NO_TIME_MS
-from mines.model import RowKind, TimeArray, ValueArray
+from mines.model import TimeArray, ValueArray
 from mines.quality import QualityArray
-from mines.store.frame_columns import FrameColumns
+from mines.store.frame_columns import FrameColumns, axis_time_ms
 from mines.store.journal import SourceKeys
 
 
@@ -64,8 +63,7 @@ class Gathered:
 
     def axis_time_ms(self) -> TimeArray:
         """Where each row stands on the axis of history: box time, for a back-filled row its source time. (n,) [ms]"""
-        backfilled = (self.kind == RowKind.BACKFILL) & (self.source_time_ms != NO_TIME_MS)
-        return np.where(backfilled, self.source_time_ms, self.receive_time_ms)
+        return axis_time_ms(self.kind, self.source_time_ms, self.receive_time_ms)
 
     def within(self, span: tuple[int | None, int | None]) -> Gathered:
         """The rows in [from, to) of the axis of history [ms], None = open."""

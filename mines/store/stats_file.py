@@ -7,23 +7,21 @@ newest revision of each hour.
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from mines.store.disk import Commit, Damaged, Database, Disk, open_writer, store_errors, transaction
+from mines.store.disk import Commit, Database, Disk, decoding, open_writer, transaction
 from mines.store.raw_codec import Pieces, decode_ints, decode_values, encode_ints, encode_values
 from mines.store.statistics import Statistics, nothing
+from mines.times import SHANGHAI
 
 FIVE_MINUTES_MS: Final = 300_000
 HOUR_MS: Final = 3_600_000
-_SHANGHAI: Final = timezone(timedelta(hours=8))
 TABLES: Final = (
     """CREATE TABLE hours (
         hour_ms INTEGER NOT NULL, revision INTEGER NOT NULL, last_seq INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -52,7 +50,7 @@ class HourHead:
 
 def year_of(hour_ms: int) -> str:
     """The name of the year that an hour belongs to: Shanghai time."""
-    return datetime.fromtimestamp(hour_ms / 1000, _SHANGHAI).strftime("%Y")
+    return datetime.fromtimestamp(hour_ms / 1000, SHANGHAI).strftime("%Y")
 
 
 def open_stats(path: Path, disk: Disk) -> Database:
@@ -127,7 +125,7 @@ def read_five_minutes(database: Database, path: Path, hour_ms: int, revision: in
     ).fetchone()
     if row is None:
         return [], nothing()
-    with _decoding(path, hour_ms):
+    with decoding(path, f"statistics of hour {hour_ms}"):
         return decode_statistics(row[0])
 
 
@@ -181,12 +179,3 @@ def decode_statistics(data: bytes) -> tuple[list[int], Statistics]:
     if len({len(getattr(found, field.name)) for field in fields(found)}) != 1:
         raise ValueError("columns of different lengths")
     return keys, found
-
-
-@contextmanager
-def _decoding(path: Path, hour_ms: int) -> Iterator[None]:
-    try:
-        with store_errors(path):
-            yield
-    except (ValueError, struct.error, IndexError, TypeError, OverflowError) as err:
-        raise Damaged(f"{path}: statistics of hour {hour_ms}: {err}") from err

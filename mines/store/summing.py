@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 
-from mines.store.disk import Database, Disk, open_reader, store_errors
+from mines.store.disk import Database, Disk, reading, store_errors
 from mines.store.layout import DataFolder
 from mines.store.packing import packed_headers
 from mines.store.points_registry import read_periods
@@ -74,25 +74,14 @@ def _hours_of(header: PartHeader) -> list[int]:
 def _heads(folder: DataFolder) -> dict[int, HourHead]:
     heads: dict[int, HourHead] = {}
     for path in folder.stats_years():
-        database = open_reader(path)
-        if database is not None:
-            try:
-                with store_errors(path):
-                    heads |= read_heads(database)
-            finally:
-                database.close()
+        with reading(path) as database:
+            heads |= {} if database is None else read_heads(database)
     return heads
 
 
 def _periods(folder: DataFolder) -> dict[int, int]:
-    database = open_reader(folder.points_db)
-    if database is None:
-        return {}
-    try:
-        with store_errors(folder.points_db):
-            return read_periods(database)
-    finally:
-        database.close()
+    with reading(folder.points_db) as database:
+        return {} if database is None else read_periods(database)
 
 
 def _sum_hour(folder: DataFolder, disk: Disk, periods: dict[int, int], hour_ms: int, last_seq: int) -> HourHead | None:
@@ -141,14 +130,8 @@ def packed_rows(folder: DataFolder, keys: Sequence[int], span: Span, *, confirma
     slot_of = {key: slot for slot, key in enumerate(keys)}
     found: list[tuple[int, int, Gathered]] = []
     for path in folder.raw_months():
-        database = open_reader(path)
-        if database is None:
-            continue
-        try:
-            with store_errors(path):
-                if has_rows_in(database, span):
-                    found += read_points(database, path, keys, span, confirmations=confirmations)
-        finally:
-            database.close()
+        with reading(path) as database:
+            if database is not None and has_rows_in(database, span):
+                found += read_points(database, path, keys, span, confirmations=confirmations)
     found.sort(key=lambda part: (part[1], part[0]))
     return Gathered.joined([rows.in_slot(slot_of[key]) for _, key, rows in found])

@@ -15,7 +15,7 @@ from typing import Any
 from mines.errors import StoreError
 from mines.store import events_log, ledger, points_registry, proof, raw_file, stats_file
 from mines.store.chain import GENESIS, link
-from mines.store.disk import Database
+from mines.store.disk import Database, reading
 from mines.store.events_log import first_broken_event
 from mines.store.layout import DataFolder, first_seq_of
 from mines.store.packing import packed_headers
@@ -28,7 +28,6 @@ from mines.store.proof import (
     part_subject,
     read_links,
     read_signed_heads,
-    reading,
 )
 from mines.store.raw_file import check_chunks, month_of, read_part
 from mines.store.stats_file import read_heads, read_hour_sha256, year_of
@@ -169,7 +168,15 @@ def _check_statistics(folder: DataFolder, known: Known, _: dict[str, int]) -> No
 def _check_segments(folder: DataFolder, known: Known, _: dict[str, int]) -> None:
     for path in folder.segments():
         document = known.get(("segment", first_seq_of(path)))
-        if document is not None and hashlib.sha256(path.read_bytes()).hexdigest() != document["sha256"]:
+        if document is None:
+            continue
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue  # packed and removed while we looked
+        except OSError as err:
+            raise _Wrong(f"{path}: {err}") from err
+        if hashlib.sha256(content).hexdigest() != document["sha256"]:
             raise _Wrong(f"{path}: is altered")
 
 

@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 import minewatch
 from mines.model import Actor
 from mines.store.chain import GENESIS, link
-from mines.store.disk import SystemDisk
+from mines.store.disk import SystemDisk, reading
 from mines.store.layout import DataFolder
 from mines.store.ledger import Ledger
 from mines.store.packing import pack_sealed
-from mines.store.proof import Head, box_key, canonical, extend, open_proof, read_head_file, read_links, reading, signed
+from mines.store.proof import Head, box_key, canonical, extend, open_proof, read_head_file, read_links, signed
 from mines.store.reader import Reader
 from mines.store.summing import sum_packed
 from mines.store.verify import verify
